@@ -1,0 +1,1 @@
+"""Learn a classifier from a handful of labels with a GAN."""

@@ -1,0 +1,450 @@
+"""Data sets as tensors in memory, the labeled and unlabeled sets, and the batches drawn from them.
+
+Images are kept as bytes and scaled to [-1, 1] batch by batch. A batch is an index draw from torch's
+default generator, so that the seed of a run fixes its batches; no worker processes are involved.
+The labels of unlabeled images are dropped when a data set is split: nothing can read them.
+"""
+
+import hashlib
+import logging
+import math
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from sgan_lab.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # torchvision takes a second to import, and not every data set needs it
+    from torchvision.datasets import MNIST
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+DOWNLOAD_TIMEOUT = 30  # seconds without a byte
+
+IDX_SHAPES = {
+    "train-images-idx3-ubyte": (60000, 28, 28),
+    "train-labels-idx1-ubyte": (60000,),
+    "t10k-images-idx3-ubyte": (10000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10000,),
+}
+
+# MD5 of the uncompressed files. For the other torchvision data sets only the archives' sums are
+# published; torchvision checks those when it downloads.
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+class LabeledImages(NamedTuple):
+    """Images as bytes (N, channels, height, width), 0 to 255, with labels (N,) in [0, classes)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class SemiSupervisedData:
+    """What a classifier may learn from, and what it is tested on.
+
+    Attributes:
+        labeled: the labeled training images.
+        unlabeled_images: all other training images, bytes (N, channels, height, width).
+        test: the test images.
+        class_names: a name for each label.
+        batch_size: images a batch.
+    """
+
+    labeled: LabeledImages
+    unlabeled_images: Tensor
+    test: LabeledImages
+    class_names: tuple[str, ...]
+    batch_size: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return tuple(self.test.images.shape[1:])
+
+    def to(self, device: torch.device) -> "SemiSupervisedData":
+        """The same data on a device."""
+        return replace(
+            self,
+            labeled=LabeledImages(*(tensor.to(device) for tensor in self.labeled)),
+            unlabeled_images=self.unlabeled_images.to(device),
+            test=LabeledImages(*(tensor.to(device) for tensor in self.test)),
+        )
+
+
+def scale(images: Tensor) -> Tensor:
+    """Bytes 0 to 255 to floats in [-1, 1]: (x - 127.5) / 127.5."""
+    return (images.float() - 127.5) / 127.5
+
+
+class LabeledBatch(NamedTuple):
+    """Images (N, channels, height, width) in [-1, 1] and their labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class SemiSupervisedBatch(NamedTuple):
+    """A labeled and an unlabeled batch of the same size, images in [-1, 1]."""
+
+    labeled_images: Tensor
+    labels: Tensor
+    unlabeled_images: Tensor
+
+
+class SemiSupervisedBatches:
+    """Batches for the SGAN: labeled and unlabeled images, each drawn uniformly with replacement.
+
+    Args:
+        data: what to draw from.
+        length: batches that one pass yields; the next pass goes on drawing.
+
+    Raises:
+        ConfigError: there are no unlabeled images.
+    """
+
+    def __init__(self, data: SemiSupervisedData, length: int) -> None:
+        if len(data.unlabeled_images) == 0:
+            raise ConfigError(
+                "data.num_labeled",
+                len(data.labeled.labels),
+                "leaves no unlabeled images for the GAN; label fewer, or use model=supervised",
+            )
+        self.data = data
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[SemiSupervisedBatch]:
+        (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
+        size, device = (self.data.batch_size,), unlabeled.device
+        for _ in range(self.length):
+            drawn = torch.randint(len(images), size, device=device)
+            drawn_unlabeled = torch.randint(len(unlabeled), size, device=device)
+            yield SemiSupervisedBatch(
+                scale(images[drawn]), labels[drawn], scale(unlabeled[drawn_unlabeled])
+            )
+
+
+class LabeledEpoch:
+    """Batches for the supervised baseline: each labeled image once a pass, in a new random order.
+
+    The last batch of a pass may be smaller.
+    """
+
+    def __init__(self, data: SemiSupervisedData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.data.labeled.labels) / self.data.batch_size)
+
+    def __iter__(self) -> Iterator[LabeledBatch]:
+        images, labels = self.data.labeled
+        order = torch.randperm(len(images), device=images.device)
+        for drawn in order.split(self.data.batch_size):
+            yield LabeledBatch(scale(images[drawn]), labels[drawn])
+
+
+def labeled_indices(
+    labels: Tensor, num_labeled: int, labeled_split: str, num_classes: int
+) -> Tensor:
+    """Which training images are labeled.
+
+    Args:
+        labels: labels of all training images, (N,).
+        num_labeled: how many to choose.
+        labeled_split: "first" takes the first of the file (the tutorial's rule); "balanced" takes
+            the first of each class, equally many of each, the lower classes one more where
+            num_labeled is no multiple of the number of classes.
+        num_classes: number of classes.
+
+    Returns:
+        Indices (num_labeled,), ascending.
+
+    Raises:
+        ConfigError: there are not that many images.
+    """
+    if num_labeled > len(labels):
+        raise ConfigError("data.num_labeled", num_labeled, f"must be an integer 1 to {len(labels)}")
+    if labeled_split == "first":
+        return torch.arange(num_labeled)
+    if num_labeled < num_classes:
+        raise ConfigError(
+            "data.num_labeled",
+            num_labeled,
+            f"must be at least the number of classes ({num_classes}) with "
+            "data.labeled_split=balanced",
+        )
+    chosen = []
+    for label in range(num_classes):
+        quota = num_labeled // num_classes + (label < num_labeled % num_classes)
+        of_class = (labels == label).nonzero().flatten()
+        if len(of_class) < quota:
+            raise ConfigError(
+                "data.num_labeled",
+                num_labeled,
+                f"data.labeled_split=balanced needs {quota} images of class {label}, "
+                f"but there are {len(of_class)}",
+            )
+        chosen.append(of_class[:quota])
+    return torch.cat(chosen).sort().values
+
+
+def split_training_set(
+    train: LabeledImages,
+    test: LabeledImages,
+    class_names: Sequence[str],
+    num_labeled: int,
+    labeled_split: str,
+    batch_size: int,
+) -> SemiSupervisedData:
+    """Keep the labels of `num_labeled` training images and drop all others.
+
+    Raises:
+        ConfigError: see `labeled_indices`.
+    """
+    chosen = labeled_indices(train.labels, num_labeled, labeled_split, len(class_names))
+    labeled = LabeledImages(train.images[chosen], train.labels[chosen])
+    if labeled_split == "first":
+        unlabeled_images = train.images[num_labeled:]  # a view: the images are not copied
+    else:
+        rest = torch.ones(len(train.labels), dtype=torch.bool)
+        rest[chosen] = False
+        unlabeled_images = train.images[rest]
+    missing = set(range(len(class_names))) - set(labeled.labels.tolist())
+    if missing:
+        names = ", ".join(class_names[label] for label in sorted(missing))
+        log.warning("The labeled set has no image of class %s.", names)
+    return SemiSupervisedData(labeled, unlabeled_images, test, tuple(class_names), batch_size)
+
+
+def torchvision_images(
+    name: str, root: str, num_labeled: int, labeled_split: str, batch_size: int
+) -> SemiSupervisedData:
+    """MNIST or a data set of the same form, downloaded to `root` when absent.
+
+    Args:
+        name: torchvision's class: MNIST, FashionMNIST or KMNIST.
+        root: folder that holds `<name>/raw/`.
+        num_labeled: size of the labeled set.
+        labeled_split: see `labeled_indices`.
+        batch_size: images a batch.
+
+    Raises:
+        DataError: the files are neither there nor to be had, or damaged.
+        ConfigError: see `labeled_indices`.
+    """
+    from torchvision import datasets
+
+    dataset_class = getattr(datasets, name)
+    folder = Path(root).expanduser()
+    raw = folder / name / "raw"
+    if not all((raw / file).exists() for file in IDX_SHAPES):
+        download(dataset_class, folder)
+    for file, shape in IDX_SHAPES.items():
+        check_idx_file(raw / file, shape, MNIST_MD5[file] if name == "MNIST" else None)
+    train, test = (dataset_class(folder, train=is_train) for is_train in (True, False))
+    return split_training_set(
+        LabeledImages(train.data.unsqueeze(1), train.targets),
+        LabeledImages(test.data.unsqueeze(1), test.targets),
+        [class_name.split(" - ")[0] for class_name in dataset_class.classes],
+        num_labeled,
+        labeled_split,
+        batch_size,
+    )
+
+
+def download(dataset_class: type["MNIST"], folder: Path) -> None:
+    """Download a torchvision data set, checksums verified.
+
+    Raises:
+        DataError: no mirror delivered it, or the folder cannot be written.
+    """
+    log.info("Downloading %s to %s", dataset_class.__name__, folder)
+    previous_timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        dataset_class(folder, train=False, download=True)
+    except Exception as error:  # the network, the disk and the archive each fail in their own way
+        raise DataError(
+            f"{dataset_class.__name__} is not in data.root={folder} and cannot be downloaded there "
+            f"({' '.join(str(error).split())}). Set data.root, or the environment variable "
+            "SGAN_LAB_DATA, to a folder that has it, or use data=digits, which needs no network."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(previous_timeout)
+
+
+def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
+    """Check an uncompressed idx file of bytes against its shape and, where known, its MD5 sum.
+
+    Raises:
+        DataError: the file cannot be read or is damaged.
+    """
+    header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
+    size = len(header) + math.prod(shape)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) != size:
+        damage = f"{len(content)} bytes instead of {size}"
+    elif not content.startswith(header):
+        damage = f"its header does not announce {'x'.join(map(str, shape))} bytes"
+    elif len(shape) == 1 and max(content[len(header) :]) > 9:
+        damage = "it has a label above 9"
+    elif md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        damage = f"its MD5 sum is not {md5}"
+    else:
+        return
+    raise DataError(f"{path} is damaged: {damage}. Delete it to download it again.")
+
+
+def digits(num_labeled: int, labeled_split: str, batch_size: int) -> SemiSupervisedData:
+    """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
+
+    Bundled with scikit-learn, so it needs no network. 360 images, stratified by class and always
+    the same, are the test set.
+
+    Args:
+        num_labeled: size of the labeled set.
+        labeled_split: see `labeled_indices`.
+        batch_size: images a batch.
+
+    Raises:
+        ConfigError: see `labeled_indices`.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)  # pixels 0 to 16
+    small = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) * (255 / 16)
+    images = F.interpolate(small, size=(28, 28), mode="bilinear").round().byte()
+    train, test = train_test_split(
+        torch.arange(len(labels)), test_size=360, random_state=0, stratify=labels
+    )
+    labels = torch.from_numpy(labels)
+    return split_training_set(
+        LabeledImages(images[train], labels[train]),
+        LabeledImages(images[test], labels[test]),
+        [str(label) for label in range(10)],
+        num_labeled,
+        labeled_split,
+        batch_size,
+    )
+
+
+def image_folder(
+    root: str,
+    image_size: Sequence[int],
+    channels: int,
+    num_labeled: int | None,
+    labeled_split: str,
+    batch_size: int,
+) -> SemiSupervisedData:
+    """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
+
+    PNG, JPEG and BMP files are read, subfolders of unlabeled/ included; images of another size are
+    resized. Labeled images beyond `num_labeled` lose their labels and join the unlabeled ones.
+
+    Args:
+        root: the folder.
+        image_size: (height, width) to which images are resized.
+        channels: 1 for gray, 3 for color.
+        num_labeled: size of the labeled set; None for all images in labeled/.
+        labeled_split: see `labeled_indices`.
+        batch_size: images a batch.
+
+    Raises:
+        DataError: a folder or its images are missing, or an image cannot be read.
+        ConfigError: see `labeled_indices`.
+    """
+    folder = Path(root).expanduser()
+    class_names = sorted(
+        path.name for path in subfolder(folder, "labeled").iterdir() if path.is_dir()
+    )
+    unknown = {path.name for path in subfolder(folder, "test").iterdir() if path.is_dir()}
+    unknown -= set(class_names)
+    if unknown:
+        raise DataError(
+            f"{folder / 'test'} has classes without labeled images: {', '.join(sorted(unknown))}."
+        )
+
+    def read_classes(part: str) -> LabeledImages:
+        paths = [image_paths(folder / part / name) for name in class_names]
+        labels = [label for label, of_class in enumerate(paths) for _ in of_class]
+        if not labels:
+            raise DataError(f"{folder / part} has no images in class folders.")
+        images = read_images(sum(paths, []), image_size, channels)
+        return LabeledImages(images, torch.tensor(labels))
+
+    train, test = read_classes("labeled"), read_classes("test")
+    data = split_training_set(
+        train,
+        test,
+        class_names,
+        len(train.labels) if num_labeled is None else num_labeled,
+        labeled_split,
+        batch_size,
+    )
+    unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))
+    unlabeled = read_images(unlabeled_paths, image_size, channels)
+    return replace(data, unlabeled_images=torch.cat([unlabeled, data.unlabeled_images]))
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """The folder `name` below `folder`.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = folder / name
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is no folder; data.root={folder} must hold labeled/<class>/, unlabeled/ and "
+            "test/<class>/."
+        )
+    return path
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int) -> Tensor:
+    """Image files as bytes (N, channels, *image_size).
+
+    Raises:
+        DataError: a file is no readable image.
+    """
+    height, width = image_size
+    images = torch.empty(len(paths), channels, height, width, dtype=torch.uint8)
+    for index, path in enumerate(track(paths, "Reading images", transient=True)):
+        try:
+            with Image.open(path) as file:
+                image = file.convert("L" if channels == 1 else "RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path} is no readable image: {error}.") from error
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        images[index] = pixels.view(height, width, channels).permute(2, 0, 1)
+    return images

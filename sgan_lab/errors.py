@@ -1,0 +1,20 @@
+"""Errors a user can mend: each message is complete, a traceback would add nothing."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong; the message is one line that says what to do."""
+
+
+class ConfigError(UserError):
+    """A configuration value is not allowed; the message names key, value and what is allowed."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(f"{key}={value}: {allowed}")
+
+
+class DataError(UserError):
+    """A data file is missing or damaged; the message names it."""
+
+
+class NonFiniteLossError(UserError):
+    """A loss became infinite or not a number during training."""

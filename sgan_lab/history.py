@@ -1,0 +1,74 @@
+"""Record of what every iteration returned: checked, logged and kept for the plots."""
+
+import logging
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from sgan_lab.errors import NonFiniteLossError
+
+log = logging.getLogger(__name__)
+
+
+class History(Callback):
+    """Collects the losses and accuracies of training without waiting for the device.
+
+    What `training_step` returns stays on the device until the end of an interval (a Lightning
+    epoch). Then it is read back at once, checked, written to the loggers at each iteration that the
+    module's `log_interval` divides and at the interval's end, and logged as the module's log line.
+
+    Attributes:
+        names: the recorded values; the "loss" that Lightning minimizes is not one of them.
+        values: (iterations, names), row i is what iteration i + 1 returned.
+        interval_ends: the last iteration of each interval.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.values = torch.empty(0, 0)
+        self.interval_ends: list[int] = []
+        self._rows: list[Tensor] = []
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A value of all iterations, of shape (iterations,)."""
+        return self.values[:, self.names.index(name)]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], *_: object
+    ) -> None:
+        """Keep an iteration's values on the device."""
+        del trainer, module
+        self.names = [name for name in outputs if name != "loss"]
+        self._rows.append(torch.stack([outputs[name] for name in self.names]))
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Read an interval back, check it and log it.
+
+        Raises:
+            NonFiniteLossError: a value is infinite or not a number.
+        """
+        rows, first = torch.stack(self._rows).cpu(), len(self.values) + 1
+        self._rows.clear()
+        self.values = torch.cat([self.values, rows]) if len(self.values) else rows
+        last = len(self.values)
+        self.interval_ends.append(last)
+        for iteration, row in enumerate(rows.tolist(), start=first):
+            named = dict(zip(self.names, row, strict=True))
+            if iteration == last or (module.log_interval and iteration % module.log_interval == 0):
+                for logger in trainer.loggers:
+                    logger.log_metrics(named, step=iteration)
+        self._check_finite(rows, first, trainer)
+        log.info(module.log_line(last, named))
+
+    def _check_finite(self, rows: Tensor, first: int, trainer: Trainer) -> None:
+        bad = (~rows.isfinite()).nonzero()
+        if len(bad) == 0:
+            return
+        row, column = bad[0].tolist()
+        kept = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_path
+        raise NonFiniteLossError(
+            f"{self.names[column]} is {rows[row, column].item()} at iteration {first + row}; "
+            f"training stopped. Last good checkpoint: {kept or 'none yet'}. "
+            "A lower learning rate may help."
+        )

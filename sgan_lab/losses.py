@@ -1,0 +1,29 @@
+"""The losses of the two heads on the discriminator's K class logits l.
+
+The class head is softmax(l). The real-or-fake head adds a fake class whose logit is fixed at 0, so
+the probability of "real" is D(x) = 1 - 1 / (sum exp l + 1) = sigmoid(logsumexp l) (Salimans et al.
+2016, Improved Techniques for Training GANs, section 5). Both real-or-fake losses are computed from
+logsumexp with softplus, so that they neither overflow nor take the logarithm of zero.
+
+All functions take logits of shape (batch, classes), any finite value, and return a scalar in nats,
+averaged over the batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the class head with labels of shape (batch,), integers in [0, classes)."""
+    return F.cross_entropy(logits, labels)
+
+
+def real_loss(logits: Tensor) -> Tensor:
+    """Binary cross-entropy of the real-or-fake head with target real: -log D(x)."""
+    return F.softplus(-torch.logsumexp(logits, dim=1)).mean()
+
+
+def fake_loss(logits: Tensor) -> Tensor:
+    """Binary cross-entropy of the real-or-fake head with target fake: -log(1 - D(x))."""
+    return F.softplus(torch.logsumexp(logits, dim=1)).mean()

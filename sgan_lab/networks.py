@@ -1,0 +1,130 @@
+"""Generator and discriminator of the tutorial (GANs in Action, chapter 7), for any image shape.
+
+The tutorial is written in Keras. Its 'same' padding is asymmetric, its weights start Glorot
+uniform with zero biases, and its batch normalisation keeps 0.99 of the running averages; the layers
+here do the same.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.01
+KERNEL = 3
+
+
+def same_padding(size: int) -> tuple[int, int]:
+    """Padding (before, after) of Keras's 'same' convolution, kernel 3 and stride 2, along one axis.
+
+    The output has ceil(size / 2) pixels; where the total padding is odd, the odd pixel goes after.
+    """
+    total = (math.ceil(size / 2) - 1) * 2 + KERNEL - size
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """3x3 convolution, stride 2, 'same' padding: (N, in, H, W) -> (N, out, ceil(H/2), ceil(W/2))."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, KERNEL, stride=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pad and convolve."""
+        height, width = images.shape[-2:]
+        return super().forward(F.pad(images, (*same_padding(width), *same_padding(height))))
+
+
+class SameConvTranspose2d(nn.ConvTranspose2d):
+    """The transpose of `SameConv2d`: 3x3, stride 2, doubles an image up to a given size.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        size: (height, width) of the output; the input is (ceil(height/2), ceil(width/2)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
+        super().__init__(in_channels, out_channels, KERNEL, stride=2)
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve without padding, then cut what the forward convolution would have padded."""
+        height, width = self.size
+        top, left = same_padding(height)[0], same_padding(width)[0]
+        return super().forward(images)[..., top : top + height, left : left + width]
+
+
+def initialize_like_keras(module: nn.Module) -> None:
+    """Set weights to Glorot uniform (Glorot and Bengio 2010, eq. 16) and biases to zero."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with Keras's constants."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class Generator(nn.Module):
+    """Images from noise.
+
+    Args:
+        image_shape: (channels, height, width) of an image; height and width at least 4.
+    """
+
+    noise_size = 100
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        half = (math.ceil(height / 2), math.ceil(width / 2))
+        quarter = (math.ceil(half[0] / 2), math.ceil(half[1] / 2))
+        self.layers = nn.Sequential(
+            nn.Linear(self.noise_size, 256 * quarter[0] * quarter[1]),
+            nn.Unflatten(1, (256, *quarter)),
+            SameConvTranspose2d(256, 128, half),
+            batch_norm(128),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.ConvTranspose2d(128, 64, KERNEL, padding=1),
+            batch_norm(64),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            SameConvTranspose2d(64, channels, (height, width)),
+            nn.Tanh(),
+        )
+        self.apply(initialize_like_keras)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Noise (N, 100) from N(0, I) to images (N, channels, height, width) in [-1, 1]."""
+        return self.layers(noise)
+
+
+class Discriminator(nn.Module):
+    """Class logits of images; the classifier that training is about.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        num_classes: number of classes.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        eighth = math.ceil(height / 8) * math.ceil(width / 8)
+        self.layers = nn.Sequential(
+            SameConv2d(channels, 32),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            SameConv2d(32, 64),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            SameConv2d(64, 128),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(128 * eighth, num_classes),
+        )
+        self.apply(initialize_like_keras)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
+        return self.layers(images)

@@ -1,0 +1,168 @@
+"""The SGAN of the tutorial: a discriminator that is also the classifier, and its generator.
+
+GANs in Action, chapter 7, after Salimans et al. 2016, Improved Techniques for Training GANs.
+"""
+
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from sgan_lab import losses, plots
+from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
+from sgan_lab.history import History
+from sgan_lab.networks import Discriminator, Generator
+
+
+class SGAN(LightningModule):
+    """Three discriminator steps and one generator step an iteration, each an update of its own.
+
+    Three optimizers hold three sets of moments. The labeled and the unlabeled one both own the
+    discriminator's weights.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        num_classes: number of classes.
+        iterations: length of training.
+        sample_interval: iterations between two log lines, checkpoints and grids of images.
+        log_interval: iterations between two points of TensorBoard's curves.
+        labeled_learning_rate: of the labeled step.
+        unlabeled_learning_rate: of the real and the fake step.
+        generator_learning_rate: of the generator step.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        iterations: int,
+        sample_interval: int,
+        log_interval: int,
+        labeled_learning_rate: float,
+        unlabeled_learning_rate: float,
+        generator_learning_rate: float,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.discriminator = Discriminator(image_shape, num_classes)
+        self.generator = Generator(image_shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
+        return self.discriminator(images)
+
+    def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
+        """One iteration; returns its losses and the accuracy on the labeled batch."""
+        num_images = len(batch.unlabeled_images)
+        fake_images = self.inferred_images(self.noise(num_images))
+        class_loss, accuracy = self.labeled_step(batch.labeled_images, batch.labels)
+        real_loss = self.real_step(batch.unlabeled_images)
+        fake_loss = self.fake_step(fake_images)
+        generator_loss = self.generator_step(self.noise(num_images))
+        return {
+            "labeled/class_loss": class_loss,
+            "labeled/accuracy": accuracy,
+            "unlabeled/real_loss": real_loss,
+            "unlabeled/fake_loss": fake_loss,
+            "unlabeled/discriminator_loss": 0.5 * (real_loss + fake_loss),
+            "generator/loss": generator_loss,
+        }
+
+    def labeled_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Move the discriminator towards the right classes."""
+        logits = self.discriminator(images)
+        loss = losses.class_loss(logits, labels)
+        self.update(loss, self.labeled_optimizer)
+        return loss.detach(), (logits.argmax(dim=1) == labels).float().mean()
+
+    def real_step(self, images: Tensor) -> Tensor:
+        """Move the discriminator towards calling unlabeled images real."""
+        loss = losses.real_loss(self.discriminator(images))
+        self.update(loss, self.unlabeled_optimizer)
+        return loss.detach()
+
+    def fake_step(self, images: Tensor) -> Tensor:
+        """Move the discriminator towards calling generated images fake."""
+        loss = losses.fake_loss(self.discriminator(images))
+        self.update(loss, self.unlabeled_optimizer)
+        return loss.detach()
+
+    def generator_step(self, noise: Tensor) -> Tensor:
+        """Move the generator, and only it, towards images that the discriminator calls real."""
+        loss = losses.real_loss(self.discriminator(self.generator(noise)))
+        self.update(loss, self.generator_optimizer)
+        return loss.detach()
+
+    def inferred_images(self, noise: Tensor) -> Tensor:
+        """Images with the generator in inference mode: running averages, unchanged."""
+        self.generator.eval()
+        with torch.no_grad():
+            images = self.generator(noise)
+        self.generator.train()
+        return images
+
+    def noise(self, num_images: int) -> Tensor:
+        """Noise from N(0, I), of shape (num_images, noise size)."""
+        return torch.randn(num_images, self.generator.noise_size, device=self.device)
+
+    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
+        """One step of an optimizer along the gradient of a loss; other weights get no gradient."""
+        optimizer.zero_grad()
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.manual_backward(loss, inputs=weights)
+        optimizer.step()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam with Keras's epsilon, for the labeled, the unlabeled and the generator steps."""
+        hparams = self.hparams
+
+        def adam(network: nn.Module, learning_rate: float) -> Optimizer:
+            return Adam(network.parameters(), lr=learning_rate, eps=1e-7, fused=True)
+
+        return [
+            adam(self.discriminator, hparams.labeled_learning_rate),
+            adam(self.discriminator, hparams.unlabeled_learning_rate),
+            adam(self.generator, hparams.generator_learning_rate),
+        ]
+
+    def on_train_start(self) -> None:
+        """Take the optimizers, so that Lightning counts one step an iteration.
+
+        Lightning's `global_step` counts the steps of the optimizers it has wrapped. With only the
+        generator's wrapped it is the number of iterations, and so is every step that loggers,
+        checkpoints and `max_steps` derive from it.
+        """
+        self.labeled_optimizer, self.unlabeled_optimizer, _ = self.optimizers(
+            use_pl_optimizer=False
+        )
+        self.generator_optimizer = self.optimizers()[2]
+
+    @property
+    def training_limit(self) -> dict[str, int]:
+        """When Lightning's trainer is to stop."""
+        return {"max_epochs": -1, "max_steps": self.hparams.iterations}
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on; here an epoch is a sample interval."""
+        return SemiSupervisedBatches(data, length=self.hparams.sample_interval)
+
+    @property
+    def log_interval(self) -> int:
+        """Iterations between two points of TensorBoard's curves."""
+        return self.hparams.log_interval
+
+    def log_line(self, iteration: int, values: dict[str, float]) -> str:
+        """The tutorial's log line, from what `training_step` returned at an iteration."""
+        return (
+            f"{iteration} [D loss supervised: {values['labeled/class_loss']:.4f}, "
+            f"acc.: {values['labeled/accuracy']:.2%}] "
+            f"[D loss unsupervised: {values['unlabeled/discriminator_loss']:.4f}] "
+            f"[G loss: {values['generator/loss']:.4f}]"
+        )
+
+    def figures(self, history: History) -> dict[str, Figure]:
+        """The tutorial's plot, by file name."""
+        return {"discriminator_supervised_loss": plots.discriminator_supervised_loss(history)}

@@ -24,7 +24,6 @@ class ProgressBar(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show the bar."""
-        del module
         total = trainer.max_steps
         if total == -1:
             total = trainer.max_epochs * trainer.num_training_batches
@@ -56,7 +55,7 @@ class ProgressBar(Callback):
 
 
 class SampleGrid(Callback):
-    """A grid of generated images in TensorBoard at each sample interval, always from the same noise.
+    """A grid of images from one fixed noise, in TensorBoard at each sample interval.
 
     Does nothing for a module without a generator.
 
@@ -69,7 +68,6 @@ class SampleGrid(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the noise, leaving the draws of training as they are."""
-        del trainer
         if isinstance(module, SGAN):
             with torch.random.fork_rng(devices=[module.device] if module.on_gpu else []):
                 self.noise = module.noise(self.num_images)

@@ -149,20 +149,38 @@ def num_labeled_rule(config: DictConfig) -> Integer:
 
 
 def check_folder(key: str, folder: str) -> None:
-    """Make a folder, and check that it is empty and can be written to.
+    """Make a run folder, and check that it is empty and can be written to.
 
     Raises:
         ConfigError: it is not, or cannot.
     """
-    path = Path(folder)
+    make_writable(key, folder)
+    if any(Path(folder).iterdir()):
+        raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
+
+
+def check_loggers(config: DictConfig) -> None:
+    """Check that a folder named for a logger, other than the run folder, can be written to.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    for name, logger in config.logger.items():
+        if "save_dir" in logger and not OmegaConf.is_interpolation(logger, "save_dir"):
+            make_writable(f"logger.{name}.save_dir", logger.save_dir)
+
+
+def make_writable(key: str, folder: str) -> None:
+    """Make a folder and write to it.
+
+    Raises:
+        ConfigError: it cannot be made or written.
+    """
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        occupied = any(path.iterdir())
-        tempfile.TemporaryFile(dir=path).close()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(key, folder, f"cannot be written: {error.strerror}") from error
-    if occupied:
-        raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
 
 
 def sweep_jobs(config: DictConfig) -> list[DictConfig]:
@@ -184,6 +202,7 @@ class CheckConfig(Callback):
         """Check one run."""
         with exit_on_error():
             check_values(config)
+            check_loggers(config)
             check_folder("hydra.run.dir", config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -191,6 +210,7 @@ class CheckConfig(Callback):
         with exit_on_error():
             for job in sweep_jobs(config):
                 check_values(job)
+                check_loggers(job)
             check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
 
 
@@ -220,5 +240,5 @@ def did_you_mean(error: Exception) -> str:
         name, names = str(error.key), [str(key) for key in error.parent_node or []]
     else:
         return ""
-    matches = difflib.get_close_matches(name, names)
+    matches = difflib.get_close_matches(name, names, cutoff=0.7)
     return f"Did you mean {' or '.join(matches)}?" if matches else ""

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -392,7 +393,7 @@ def image_folder(
         labels = [label for label, of_class in enumerate(paths) for _ in of_class]
         if not labels:
             raise DataError(f"{folder / part} has no images in class folders.")
-        images = read_images(sum(paths, []), image_size, channels)
+        images = read_images(list(chain(*paths)), image_size, channels)
         return LabeledImages(images, torch.tensor(labels))
 
     train, test = read_classes("labeled"), read_classes("test")

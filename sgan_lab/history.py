@@ -38,7 +38,6 @@ class History(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], *_: object
     ) -> None:
         """Keep an iteration's values on the device."""
-        del trainer, module
         self.names = [name for name in outputs if name != "loss"]
         self._rows.append(torch.stack([outputs[name] for name in self.names]))
 

@@ -24,7 +24,7 @@ def same_padding(size: int) -> tuple[int, int]:
 
 
 class SameConv2d(nn.Conv2d):
-    """3x3 convolution, stride 2, 'same' padding: (N, in, H, W) -> (N, out, ceil(H/2), ceil(W/2))."""
+    """3x3 convolution, stride 2, 'same' padding: an image of (H, W) to (ceil(H/2), ceil(W/2))."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, KERNEL, stride=2)

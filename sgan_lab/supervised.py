@@ -76,7 +76,8 @@ class Supervised(LightningModule):
     def log_line(self, iteration: int, values: dict[str, float]) -> str:
         """One line an epoch, from what `training_step` returned at its last iteration."""
         return (
-            f"{iteration} [epoch {self.current_epoch + 1} loss: {values['labeled/class_loss']:.4f}, "
+            f"{iteration} [epoch {self.current_epoch + 1}, "
+            f"loss: {values['labeled/class_loss']:.4f}, "
             f"acc.: {values['labeled/accuracy']:.2%}]"
         )
 

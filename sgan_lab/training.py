@@ -1,4 +1,4 @@
-"""One run: data, model and trainer from the configuration, training, test, and what is left of it."""
+"""One run: build from the configuration, train, test, and leave the results in its folder."""
 
 import json
 import logging

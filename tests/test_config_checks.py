@@ -1,0 +1,109 @@
+"""Every bad value through the command line: one message, exit status 1, nothing written."""
+
+import pytest
+
+BAD_VALUES = [
+    ("data.num_labeled=0", "must be an integer 1 to 60000"),
+    ("data.num_labeled=-5", "must be an integer 1 to 60000"),
+    ("data.num_labeled=many", "must be an integer 1 to 60000"),
+    ("data.num_labeled=2.5", "must be an integer 1 to 60000"),
+    ("data.num_labeled=true", "must be an integer 1 to 60000"),
+    ("data.num_labeled=60001", "must be an integer 1 to 60000"),
+    ("data.labeled_split=last", "must be one of first, balanced"),
+    ("data.batch_size=0", "must be an integer >= 1"),
+    ("data.root=''", "must be a text that is not empty"),
+    ("iterations=0", "must be an integer >= 1"),
+    ("iterations=1e3", "must be an integer >= 1"),
+    ("sample_interval=0", "must be an integer >= 1"),
+    ("num_threads=0", "must be an integer >= 1 or null"),
+    ("seed=-1", "must be an integer 0 to 4294967295"),
+    ("model.labeled_learning_rate=0", "must be a finite number > 0"),
+    ("model.unlabeled_learning_rate=nan", "must be a finite number > 0"),
+    ("model.generator_learning_rate=inf", "must be a finite number > 0"),
+    ("model.labeled_learning_rate=-1e-3", "must be a finite number > 0"),
+    ("model.labeled_learning_rate=fast", "must be a finite number > 0"),
+    ("model.log_interval=0", "must be an integer >= 1"),
+    ("callbacks.samples.num_images=0", "must be an integer >= 1"),
+]
+OTHER_GROUPS = [
+    (["model=supervised", "model.epochs=0"], "model.epochs=0: must be an integer >= 1"),
+    (["model=supervised", "model.learning_rate=0"], "model.learning_rate=0: must be a finite"),
+    (["data=digits", "data.num_labeled=1438"], "must be an integer 1 to 1437"),
+    (
+        ["data.labeled_split=balanced", "data.num_labeled=9"],
+        "data.num_labeled=9: must be at least the number of classes (10)",
+    ),
+    (["data=image_folder"], "data.root=???: has no default and must be given"),
+    (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
+    (["data=image_folder", "data.root=x", "data.image_size=[28]"], "must be [height, width]"),
+    (["data=image_folder", "data.root=x", "data.image_size=[3,28]"], "integers >= 4"),
+    (["-m", "data.num_labeled=50,0"], "data.num_labeled=0: must be an integer 1 to 60000"),
+    (["-m", "seed=1,2", "iterations=5,-5"], "iterations=-5: must be an integer >= 1"),
+]
+MISSPELLED = [
+    (["data.num_labelled=10"], "Did you mean num_labeled?"),
+    (["model.lerning_rate=1", "model=supervised"], "Did you mean learning_rate?"),
+    (["iteration=5"], "Did you mean iterations?"),
+    (["model=sgn"], "Did you mean sgan?"),
+    (["experiment=tutorial_sgann"], "Did you mean tutorial_sgan"),
+    (["-m", "data.num_labelled=10,20"], "Did you mean num_labeled?"),
+    (["-m", "data=mnst,digits"], "Did you mean mnist"),
+]
+
+
+def check(result, tmp_path, message):
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("override", "allowed"), BAD_VALUES)
+def test_a_bad_value_is_named_with_what_is_allowed(command_line, tmp_path, override, allowed):
+    result = command_line(override)
+    check(result, tmp_path, f"{override.replace(chr(39), '').split('=')[0]}=")
+    assert allowed in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("arguments", "message"), OTHER_GROUPS)
+def test_bad_values_of_other_groups_and_of_sweeps(command_line, tmp_path, arguments, message):
+    result = command_line(*arguments)
+    check(result, tmp_path, message)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISSPELLED)
+def test_a_misspelled_name_gets_near_matches(command_line, tmp_path, arguments, message):
+    check(command_line(*arguments), tmp_path, message)
+
+
+def test_a_full_traceback_on_demand(command_line):
+    result = command_line("iterations=0", HYDRA_FULL_ERROR="1")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "ConfigError: iterations=0" in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["/proc/run", "/dev/null/run"])
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_folder_that_cannot_be_written_is_named(command_line, tmp_path, folder, sweep):
+    key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
+    arguments = ["-m", "seed=0,1"] if sweep else []
+    result = command_line(*arguments, f"{key}={folder}")
+    check(result, tmp_path, f"{key}={folder}: cannot be written")
+
+
+def test_tensorboards_own_folder_is_checked(command_line, tmp_path):
+    result = command_line("logger.tensorboard.save_dir=/proc/events", "data=digits")
+    check(result, tmp_path, "logger.tensorboard.save_dir=/proc/events: cannot be written")
+
+
+def test_an_earlier_run_is_not_overwritten(command_line, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "metrics.json").write_text("precious")
+    result = command_line("hydra.run.dir=old")
+    assert result.returncode == 1
+    assert "hydra.run.dir=old: already holds a run" in result.stderr
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["metrics.json"]
+    assert (tmp_path / "old" / "metrics.json").read_text() == "precious"

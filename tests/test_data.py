@@ -1,0 +1,267 @@
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+from functools import partial
+
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+
+from sgan_lab import data as data_module
+from sgan_lab.data import (
+    LabeledEpoch,
+    LabeledImages,
+    SemiSupervisedBatches,
+    digits,
+    image_folder,
+    scale,
+    split_training_set,
+    torchvision_images,
+)
+from sgan_lab.errors import ConfigError, DataError
+from tests.test_sgan import make_data
+
+MNIST_TRAINING_FILE = "train-images-idx3-ubyte"
+
+
+@pytest.fixture
+def mnist_copy(mnist_root, tmp_path):
+    """A folder with links to the real MNIST files, each to be replaced by a damaged one."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in (mnist_root / "MNIST" / "raw").iterdir():
+        (raw / path.name).symlink_to(path)
+    return tmp_path
+
+
+def mnist(root, num_labeled=100, labeled_split="first", batch_size=32):
+    return torchvision_images("MNIST", str(root), num_labeled, labeled_split, batch_size)
+
+
+def test_scale_maps_bytes_to_minus_one_to_one():
+    scaled = scale(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    torch.testing.assert_close(scaled, torch.tensor([-1.0, -0.6, 1.0]))
+
+
+def test_mnist_is_split_as_in_the_tutorial(mnist_root):
+    raw = mnist_root / "MNIST" / "raw"
+    pixels = (raw / MNIST_TRAINING_FILE).read_bytes()[16:]
+    labels = (raw / "train-labels-idx1-ubyte").read_bytes()[8:]
+    data = mnist(mnist_root)
+    assert data.labeled.images.shape == (100, 1, 28, 28)
+    assert data.labeled.images.flatten().tolist() == list(pixels[: 100 * 784])
+    assert data.labeled.labels.tolist() == list(labels[:100])
+    assert data.unlabeled_images.shape == (59900, 1, 28, 28)
+    assert data.unlabeled_images[0].flatten().tolist() == list(pixels[100 * 784 : 101 * 784])
+    assert data.test.images.shape == (10000, 1, 28, 28)
+    assert data.class_names == tuple("0123456789")
+    assert data.unlabeled_images.dtype == torch.uint8
+
+
+def test_balanced_split_takes_the_first_of_each_class():
+    labels = torch.tensor([0, 0, 0, 1, 2, 1, 2, 1, 2, 0])
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
+    train = LabeledImages(images, labels)
+    data = split_training_set(train, train, "abc", 4, "balanced", batch_size=2)
+    assert data.labeled.images.flatten().tolist() == [0, 1, 3, 4]
+    assert data.labeled.labels.tolist() == [0, 0, 1, 2]
+    assert data.unlabeled_images.flatten().tolist() == [2, 5, 6, 7, 8, 9]
+
+
+def test_split_refuses_more_labels_than_there_are():
+    train = LabeledImages(torch.zeros(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
+    with pytest.raises(ConfigError, match=r"data.num_labeled=5: must be an integer 1 to 4"):
+        split_training_set(train, train, "ab", 5, "first", 2)
+    with pytest.raises(ConfigError, match=r"needs 2 images of class 1, but there are 1"):
+        split_training_set(train, train, "ab", 4, "balanced", 2)
+    with pytest.raises(ConfigError, match="number of classes"):
+        split_training_set(train, train, "ab", 1, "balanced", 2)
+
+
+@pytest.mark.parametrize("labeled_split", ["first", "balanced"])
+def test_labels_of_unlabeled_images_are_never_read(labeled_split):
+    """Poisoned labels beyond the labeled set give the same data."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (60, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(60) % 3
+    poisoned = labels.clone()
+    poisoned[12:] = labels[12:].roll(1)
+    clean, other = (
+        split_training_set(
+            LabeledImages(images, y), LabeledImages(images, y), "abc", 12, labeled_split, 4
+        )
+        for y in (labels, poisoned)
+    )
+    assert torch.equal(clean.labeled.labels, other.labeled.labels)
+    assert torch.equal(clean.labeled.images, other.labeled.images)
+    assert torch.equal(clean.unlabeled_images, other.unlabeled_images)
+
+
+def test_semi_supervised_batches_are_drawn_uniformly_with_replacement():
+    data = make_data(num_labeled=10, num_unlabeled=30, batch_size=50)
+    labeled_ids = {image.numpy().tobytes(): i for i, image in enumerate(scale(data.labeled.images))}
+    unlabeled_ids = {im.numpy().tobytes(): i for i, im in enumerate(scale(data.unlabeled_images))}
+    torch.manual_seed(0)
+    labeled, unlabeled = torch.zeros(10), torch.zeros(30)
+    batches = SemiSupervisedBatches(data, 200)
+    assert len(batches) == 200
+    for batch in batches:
+        assert len(batch.labeled_images) == len(batch.unlabeled_images) == 50
+        for image, label in zip(batch.labeled_images, batch.labels, strict=True):
+            index = labeled_ids[image.numpy().tobytes()]
+            assert data.labeled.labels[index] == label
+            labeled[index] += 1
+        for image in batch.unlabeled_images:
+            unlabeled[unlabeled_ids[image.numpy().tobytes()]] += 1
+    # 10,000 draws: mean 1,000 and 333, five standard deviations 150 and 90.
+    assert (labeled - 1000).abs().max() < 150
+    assert (unlabeled - 333).abs().max() < 90
+
+
+def test_an_epoch_visits_each_labeled_image_once_in_a_new_order():
+    data = make_data(num_labeled=20, batch_size=8)
+    batches = LabeledEpoch(data)
+    assert len(batches) == 3
+    epochs = [list(batches), list(batches)]
+    assert [len(batch.labels) for batch in epochs[0]] == [8, 8, 4]
+    images = [torch.cat([batch.images for batch in epoch]) for epoch in epochs]
+    assert not torch.equal(*images)
+    sums = scale(data.labeled.images).sum(dim=(1, 2, 3)).sort().values
+    for epoch in images:
+        torch.testing.assert_close(epoch.sum(dim=(1, 2, 3)).sort().values, sums)
+
+
+def test_a_gan_without_unlabeled_images_is_refused():
+    with pytest.raises(ConfigError, match=r"data.num_labeled=20: leaves no unlabeled images"):
+        SemiSupervisedBatches(make_data(num_labeled=20, num_unlabeled=0), 1)
+
+
+def test_digits_have_a_fixed_split():
+    first, second = (digits(100, "balanced", 32) for _ in range(2))
+    assert first.test.images.shape == (360, 1, 28, 28)
+    assert len(first.labeled.labels) + len(first.unlabeled_images) == 1437
+    assert torch.equal(first.test.images, second.test.images)
+    assert first.labeled.labels.bincount().tolist() == [10] * 10
+    assert first.test.labels.bincount().min() >= 34
+    assert (first.test.images.min(), first.test.images.max()) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        (MNIST_TRAINING_FILE, lambda b: b[:-1], "47040015 bytes instead of 47040016"),
+        (MNIST_TRAINING_FILE, lambda b: b[:7] + b"\1" + b[8:], "does not announce 60000x28x28"),
+        (MNIST_TRAINING_FILE, lambda b: b[:-1] + b"\1", "its MD5 sum is not"),
+        ("t10k-labels-idx1-ubyte", lambda b: b[:-1] + b"\n", "it has a label above 9"),
+        ("t10k-labels-idx1-ubyte", lambda _: b"", "0 bytes instead of 10008"),
+    ],
+)
+def test_a_damaged_file_is_named(mnist_copy, file, damage, message):
+    path = mnist_copy / "MNIST" / "raw" / file
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(damage(content))
+    with pytest.raises(DataError, match=message) as error:
+        mnist(mnist_copy)
+    assert str(path) in str(error.value)
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A loopback server that torchvision takes for its mirror of FashionMNIST, black images."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    sums = []
+    for file, shape in data_module.IDX_SHAPES.items():
+        header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
+        content = gzip.compress(header + bytes(torch.Size(shape).numel()), mtime=0)
+        (folder / f"{file}.gz").write_bytes(content)
+        sums.append((f"{file}.gz", hashlib.md5(content).hexdigest()))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", sums)
+    yield folder
+    server.shutdown()
+
+
+def test_an_absent_data_set_is_downloaded_once(mirror, tmp_path):
+    arguments = ("FashionMNIST", str(tmp_path / "data"), 100, "first", 32)
+    assert torchvision_images(*arguments).unlabeled_images.shape == (59900, 1, 28, 28)
+    for path in mirror.iterdir():
+        path.unlink()
+    assert torchvision_images(*arguments).class_names[0] == "T-shirt/top"
+
+
+@pytest.mark.parametrize("failure", ["not found", "wrong checksum", "truncated"])
+def test_a_failed_download_names_the_ways_out(mirror, tmp_path, failure):
+    path = mirror / "t10k-images-idx3-ubyte.gz"
+    content = path.read_bytes()
+    path.unlink()
+    if failure == "wrong checksum":
+        path.write_bytes(content + b"\0")
+    if failure == "truncated":
+        path.write_bytes(content[:-100])
+    with pytest.raises(DataError) as error:
+        torchvision_images("FashionMNIST", str(tmp_path / "data"), 100, "first", 32)
+    message = str(error.value)
+    assert "\n" not in message
+    for way_out in ("data.root", "SGAN_LAB_DATA", "data=digits"):
+        assert way_out in message
+
+
+def make_image_folder(root):
+    """Two classes with 3 labeled and 2 test images each, and 4 unlabeled ones; 10x12 pixels."""
+    value = 0
+    for part, count in (("labeled/cat", 3), ("labeled/dog", 3), ("test/cat", 2), ("test/dog", 2)):
+        (root / part).mkdir(parents=True)
+        for index in range(count):
+            value += 10
+            Image.new("RGB", (12, 10), (value, 0, 255)).save(root / part / f"{index}.png")
+    (root / "unlabeled").mkdir()
+    for index in range(4):
+        Image.new("L", (5, 5), 100 + index).save(root / "unlabeled" / f"{index}.jpg", quality=100)
+    return root
+
+
+def test_image_folder_reads_classes_sizes_and_channels(tmp_path):
+    root = make_image_folder(tmp_path)
+    data = image_folder(str(root), [10, 12], 3, None, "balanced", 2)
+    assert data.image_shape == (3, 10, 12)
+    assert data.class_names == ("cat", "dog")
+    assert data.labeled.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.labeled.images[:, 0, 0, 0].tolist() == [10, 20, 30, 40, 50, 60]
+    assert data.labeled.images[0, :, 5, 5].tolist() == [10, 0, 255]
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    assert data.unlabeled_images[:, 0, 0, 0].tolist() == pytest.approx([100, 101, 102, 103], abs=2)
+
+
+def test_image_folder_adds_spare_labeled_images_to_the_unlabeled(tmp_path):
+    data = image_folder(str(make_image_folder(tmp_path)), [8, 8], 1, 2, "balanced", 2)
+    assert data.labeled.labels.tolist() == [0, 1]
+    assert data.unlabeled_images.shape == (4 + 4, 1, 8, 8)
+
+
+def test_image_folder_names_what_is_wrong(tmp_path):
+    def read(root):
+        return image_folder(str(root), [8, 8], 1, None, "balanced", 2)
+
+    with pytest.raises(DataError, match=r"absent/labeled is no folder"):
+        read(tmp_path / "absent")
+    root = make_image_folder(tmp_path)
+    (root / "unlabeled" / "2.jpg").write_bytes(b"\x89PNG no image")
+    with pytest.raises(DataError, match=r"unlabeled/2.jpg is no readable image"):
+        read(root)
+    whole = (root / "unlabeled" / "1.jpg").read_bytes()
+    (root / "unlabeled" / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"unlabeled/2.jpg is no readable image"):
+        read(root)
+    (root / "unlabeled" / "2.jpg").unlink()
+    (root / "test" / "emu").mkdir()
+    with pytest.raises(DataError, match="classes without labeled images: emu"):
+        read(root)

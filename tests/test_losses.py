@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from sgan_lab import losses
+
+LOGITS = torch.randn(7, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
+LABELS = torch.tensor([0, 9, 3, 3, 5, 1, 7])
+
+
+def probability_of_real(logits):
+    return 1 - 1 / (logits.exp().sum(dim=1) + 1)
+
+
+def test_class_loss_is_the_cross_entropy_of_softmax():
+    softmax = LOGITS.exp() / LOGITS.exp().sum(dim=1, keepdim=True)
+    expected = -softmax[range(7), LABELS].log().mean()
+    torch.testing.assert_close(losses.class_loss(LOGITS, LABELS), expected)
+
+
+def test_real_loss_is_the_binary_cross_entropy_with_target_real():
+    expected = -probability_of_real(LOGITS).log().mean()
+    torch.testing.assert_close(losses.real_loss(LOGITS), expected)
+
+
+def test_fake_loss_is_the_binary_cross_entropy_with_target_fake():
+    expected = -(1 - probability_of_real(LOGITS)).log().mean()
+    torch.testing.assert_close(losses.fake_loss(LOGITS), expected)
+
+
+@pytest.mark.parametrize("value", [-1e4, 1e4])
+@pytest.mark.parametrize(
+    "loss", [losses.real_loss, losses.fake_loss, lambda x: losses.class_loss(x, LABELS)]
+)
+def test_losses_and_gradients_are_finite_at_extreme_logits(loss, value):
+    logits = torch.full((7, 10), value)
+    logits[:, 0] *= -1
+    logits[0] = value
+    logits.requires_grad_()
+    result = loss(logits)
+    result.backward()
+    assert result.isfinite()
+    assert logits.grad.isfinite().all()

@@ -1,0 +1,29 @@
+"""The wheel works from any folder: the configs come along."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_program_runs_from_a_wheel_in_another_folder(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    expected = {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
+    packaged = (tmp_path / "installed" / "sgan_lab").rglob("*.yaml")
+    assert {path.relative_to(tmp_path / "installed" / "sgan_lab") for path in packaged} == expected
+
+    result = subprocess.run(
+        [sys.executable, "-m", "sgan_lab.run", "--info", "searchpath"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tmp_path / "installed" / "sgan_lab" / "conf") in result.stdout

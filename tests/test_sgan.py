@@ -1,0 +1,186 @@
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sgan_lab.data import LabeledImages, SemiSupervisedBatches, SemiSupervisedData
+from sgan_lab.sgan import SGAN
+
+SHAPE = (1, 28, 28)
+
+
+def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
+    generator = torch.Generator().manual_seed(1)
+
+    def images(n):
+        return torch.randint(256, (n, *SHAPE), generator=generator, dtype=torch.uint8)
+
+    labels = torch.randint(10, (num_labeled,), generator=generator)
+    labeled = LabeledImages(images(num_labeled), labels)
+    return SemiSupervisedData(
+        labeled, images(num_unlabeled), labeled, tuple("0123456789"), batch_size
+    )
+
+
+@pytest.fixture
+def sgan():
+    """An SGAN whose optimizers and backward pass work without a trainer."""
+    torch.manual_seed(0)
+    module = SGAN(
+        SHAPE,
+        10,
+        iterations=4,
+        sample_interval=2,
+        log_interval=1,
+        labeled_learning_rate=3e-4,
+        unlabeled_learning_rate=1e-3,
+        generator_learning_rate=2e-3,
+    )
+    optimizers = module.configure_optimizers()
+    module.labeled_optimizer, module.unlabeled_optimizer, module.generator_optimizer = optimizers
+    module.manual_backward = lambda loss, **options: loss.backward(**options)
+    return module
+
+
+def snapshot(sgan):
+    """All that an iteration may change: weights, buffers and the three sets of moments."""
+    state = {
+        "discriminator": dict(sgan.discriminator.named_parameters()),
+        "generator": dict(sgan.generator.named_parameters()),
+        "running averages": dict(sgan.generator.named_buffers()),
+        "labeled moments": sgan.labeled_optimizer.state_dict()["state"],
+        "unlabeled moments": sgan.unlabeled_optimizer.state_dict()["state"],
+        "generator moments": sgan.generator_optimizer.state_dict()["state"],
+    }
+    return copy.deepcopy(state)
+
+
+def changed(before, after):
+    def equal(a, b):
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+        return torch.equal(a, b)
+
+    return {name for name in before if not equal(before[name], after[name])}
+
+
+def test_each_step_changes_only_what_it_should(sgan):
+    labeled_images, labels, unlabeled_images = next(iter(SemiSupervisedBatches(make_data(), 1)))
+    states = [snapshot(sgan)]
+    fake_images = sgan.inferred_images(sgan.noise(8))
+    states.append(snapshot(sgan))
+    sgan.labeled_step(labeled_images, labels)
+    states.append(snapshot(sgan))
+    sgan.real_step(unlabeled_images)
+    states.append(snapshot(sgan))
+    sgan.fake_step(fake_images)
+    states.append(snapshot(sgan))
+    sgan.generator_step(sgan.noise(8))
+    states.append(snapshot(sgan))
+    changes = [changed(*pair) for pair in pairwise(states)]
+    assert changes == [
+        set(),
+        {"discriminator", "labeled moments"},
+        {"discriminator", "unlabeled moments"},
+        {"discriminator", "unlabeled moments"},
+        {"generator", "running averages", "generator moments"},
+    ]
+
+
+def test_learning_rates_drive_their_steps(sgan):
+    rates = [o.defaults["lr"] for o in sgan.configure_optimizers()]
+    assert rates == [3e-4, 1e-3, 2e-3]
+    for optimizer in sgan.configure_optimizers():
+        assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.9, 0.999), 1e-7)
+
+
+def plain_adam(weights, gradients, moments, rate):
+    """Adam (Kingma and Ba 2015, algorithm 1), written out."""
+    moments["t"] = t = moments.get("t", 0) + 1
+    for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        m = moments.get(("m", index), 0) * 0.9 + 0.1 * gradient
+        v = moments.get(("v", index), 0) * 0.999 + 0.001 * gradient**2
+        moments["m", index], moments["v", index] = m, v
+        weight -= rate * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-7)
+
+
+def discriminate(weights, x):
+    """The discriminator's formula on a list of its weights, dropout on."""
+    w1, b1, w2, b2, w3, b3, w4, b4 = weights
+    x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w1, b1, stride=2), 0.01)
+    x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w2, b2, stride=2), 0.01)
+    x = F.leaky_relu(F.conv2d(F.pad(x, (1, 1, 1, 1)), w3, b3, stride=2), 0.01)
+    return F.dropout(x, 0.5).flatten(1) @ w4.T + b4
+
+
+def generate(weights, averages, z, training):
+    """The generator's formula; `averages` holds mean, variance, count of both norms."""
+    w0, b0, w1, b1, g1, s1, w2, b2, g2, s2, w3, b3 = weights
+    m1, v1, _, m2, v2, _ = averages
+    x = (z @ w0.T + b0).view(-1, 256, 7, 7)
+    x = F.conv_transpose2d(x, w1, b1, stride=2)[:, :, :14, :14]
+    x = F.leaky_relu(F.batch_norm(x, m1, v1, g1, s1, training, 0.01, 1e-3), 0.01)
+    x = F.conv_transpose2d(x, w2, b2, padding=1)
+    x = F.leaky_relu(F.batch_norm(x, m2, v2, g2, s2, training, 0.01, 1e-3), 0.01)
+    return F.conv_transpose2d(x, w3, b3, stride=2)[:, :, :28, :28].tanh()
+
+
+def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
+    """Float64, equal draws: the module and an independent loop agree after five iterations."""
+    sgan.double()
+    data = make_data()
+    discriminator = [w.detach().clone().requires_grad_() for w in sgan.discriminator.parameters()]
+    generator = [w.detach().clone().requires_grad_() for w in sgan.generator.parameters()]
+    averages = [b.clone() for b in sgan.generator.buffers()]
+    moments = [{}, {}, {}]
+
+    torch.manual_seed(5)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for batch in SemiSupervisedBatches(data, 5):
+            sgan.training_step(
+                batch._replace(
+                    labeled_images=batch.labeled_images.double(),
+                    unlabeled_images=batch.unlabeled_images.double(),
+                ),
+                0,
+            )
+        torch.manual_seed(5)
+        for _ in range(5):
+            labeled = torch.randint(20, (8,))
+            unlabeled = torch.randint(50, (8,))
+            images = ((data.labeled.images[labeled].float() - 127.5) / 127.5).double()
+            labels = data.labeled.labels[labeled]
+            real = ((data.unlabeled_images[unlabeled].float() - 127.5) / 127.5).double()
+            with torch.no_grad():
+                fake = generate(generator, averages, torch.randn(8, 100), training=False)
+
+            log_softmax = discriminate(discriminator, images).log_softmax(1)
+            loss = -log_softmax[range(8), labels].mean()
+            gradients = torch.autograd.grad(loss, discriminator)
+            with torch.no_grad():
+                plain_adam(discriminator, gradients, moments[0], 3e-4)
+            for x, sign in ((real, -1), (fake, 1)):
+                score = discriminate(discriminator, x).exp().sum(1).log()
+                loss = (1 + (sign * score).exp()).log().mean()
+                gradients = torch.autograd.grad(loss, discriminator)
+                with torch.no_grad():
+                    plain_adam(discriminator, gradients, moments[1], 1e-3)
+            images = generate(generator, averages, torch.randn(8, 100), training=True)
+            score = discriminate(discriminator, images).exp().sum(1).log()
+            gradients = torch.autograd.grad((1 + (-score).exp()).log().mean(), generator)
+            with torch.no_grad():
+                plain_adam(generator, gradients, moments[2], 2e-3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    for ours, expected in zip(sgan.discriminator.parameters(), discriminator, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    for ours, expected in zip(sgan.generator.parameters(), generator, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    assert sgan.generator.layers[3].num_batches_tracked == 5
+    for index in (0, 1, 3, 4):
+        buffer = list(sgan.generator.buffers())[index]
+        torch.testing.assert_close(buffer, averages[index], rtol=1e-6, atol=1e-9)

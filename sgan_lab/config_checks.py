@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -225,6 +225,10 @@ def exit_on_error() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """An error as a message for the user, with near matches of a misspelled name."""
+    if isinstance(error, InstantiationException):
+        if isinstance(error.__cause__, UserError):
+            return str(error.__cause__)
+        return f"{error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
     lines = [str(error), did_you_mean(error)]
     if isinstance(error.__cause__, OmegaConfBaseException):
         lines.insert(1, str(error.__cause__))

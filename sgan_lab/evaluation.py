@@ -32,12 +32,12 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """Correctly classified images, as a fraction of all."""
-        return float(self.confusion.trace() / self.confusion.sum())
+        return 1 - self.errors / int(self.confusion.sum())
 
     @property
     def class_accuracies(self) -> list[float]:
         """Correctly classified images of each class, as a fraction; nan for a class without any."""
-        return (self.confusion.diag() / self.confusion.sum(dim=1)).tolist()
+        return (self.confusion.diag().double() / self.confusion.sum(dim=1)).tolist()
 
 
 @torch.inference_mode()

@@ -45,6 +45,7 @@ def train(config: DictConfig) -> None:
         UserError: data are missing or damaged, or training failed.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    commit = git_commit()  # now, since the checkout may change while the run trains
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -52,7 +53,10 @@ def train(config: DictConfig) -> None:
 
     data: SemiSupervisedData = instantiate(config.data)
     model: pl.LightningModule = instantiate(
-        config.model, image_shape=data.image_shape, num_classes=len(data.class_names)
+        config.model,
+        image_shape=data.image_shape,
+        num_classes=len(data.class_names),
+        _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
     )
     history = History()
     trainer: pl.Trainer = instantiate(
@@ -72,7 +76,7 @@ def train(config: DictConfig) -> None:
     evaluation = evaluate(model, data.test, len(data.class_names))
     for name, figure in model.figures(history).items():
         figure.savefig(folder / f"{name}.png")
-    metrics = run_metrics(config, data, evaluation, iterations=trainer.global_step, seconds=seconds)
+    metrics = run_metrics(config, data, evaluation, trainer.global_step, seconds, commit)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -86,6 +90,7 @@ def run_metrics(
     evaluation: Evaluation,
     iterations: int,
     seconds: float,
+    commit: str | None,
 ) -> dict[str, Any]:
     """The content of metrics.json."""
     return {
@@ -105,7 +110,7 @@ def run_metrics(
         "machine": f"{platform.machine()}, {platform.system()}",
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
-        "git_commit": git_commit(),
+        "git_commit": commit,
     }
 
 

@@ -89,17 +89,20 @@ def test_a_baseline_run_leaves_its_curves(command_line, tmp_path):
 def test_equal_seeds_give_equal_weights_and_other_seeds_others(command_line, tmp_path):
     succeed(command_line("-m", *SGAN, "seed=0,1", "hydra.sweep.dir=first"))
     succeed(command_line(*SGAN, "seed=0", "hydra.run.dir=second"))
-    paths = ["first/0_seed=0", "second", "first/1_seed=1"]
+    paths = [
+        next(tmp_path.glob("first/0_*seed=0*")),
+        tmp_path / "second",
+        next(tmp_path.glob("first/1_*seed=1*")),
+    ]
     checkpoints = [
-        torch.load(tmp_path / path / "checkpoints" / "iteration-5.ckpt", weights_only=True)
-        for path in paths
+        torch.load(path / "checkpoints" / "iteration-5.ckpt", weights_only=True) for path in paths
     ]
     first, second, other = (checkpoint["state_dict"] for checkpoint in checkpoints)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(
         first["discriminator.layers.0.weight"], other["discriminator.layers.0.weight"]
     )
-    metrics = [json.loads((tmp_path / path / "metrics.json").read_text()) for path in paths[:2]]
+    metrics = [json.loads((path / "metrics.json").read_text()) for path in paths[:2]]
     assert metrics[0]["test_loss"] == metrics[1]["test_loss"]
 
 
@@ -133,7 +136,7 @@ def test_a_damaged_data_file_is_one_message(command_line, tmp_path):
     (tmp_path / "images" / "unlabeled" / "0.jpg").write_bytes(b"no image")
     result = command_line("data=image_folder", "data.root=images", "hydra.run.dir=run")
     assert result.returncode == 1
-    assert "unlabeled/0.jpg is no readable image" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("images/unlabeled/0.jpg is no readable image")
     assert "Traceback" not in result.stderr
 
 

@@ -10,6 +10,8 @@ from torchvision.utils import make_grid
 
 from sgan_lab.sgan import SGAN
 
+NARROW = 80  # columns of a terminal below which the bar itself is left out
+
 
 class RateColumn(ProgressColumn):
     """Iterations per second, averaged over the last half minute."""
@@ -27,15 +29,18 @@ class ProgressBar(Callback):
         total = trainer.max_steps
         if total == -1:
             total = trainer.max_epochs * trainer.num_training_batches
-        self.progress = Progress(
+        console = rich.get_console()
+        columns = [
             TextColumn("iteration {task.completed}/{task.total}"),
             BarColumn(),
             RateColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            console=rich.get_console(),
-            transient=True,
-            disable=not rich.get_console().is_terminal,
+        ]
+        if console.width < NARROW:
+            del columns[1]
+        self.progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
         )
         self.task = self.progress.add_task("training", total=total)
         self.progress.start()

@@ -133,11 +133,11 @@ def check_values(config: DictConfig) -> None:
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
             raise ConfigError(key, value, str(rule))
-    num_labeled, balanced = config.data.num_labeled, config.data.labeled_split == "balanced"
-    if config.data._target_ in TRAINING_IMAGES and balanced and num_labeled < CLASSES:
+    balanced = config.data.get("labeled_split") == "balanced"
+    if config.data._target_ in TRAINING_IMAGES and balanced and config.data.num_labeled < CLASSES:
         raise ConfigError(
             "data.num_labeled",
-            num_labeled,
+            config.data.num_labeled,
             f"must be at least the number of classes ({CLASSES}) with data.labeled_split=balanced",
         )
 

@@ -87,7 +87,9 @@ def test_a_baseline_run_leaves_its_curves(command_line, tmp_path):
 
 
 def test_equal_seeds_give_equal_weights_and_other_seeds_others(command_line, tmp_path):
-    succeed(command_line("-m", *SGAN, "seed=0,1", "hydra.sweep.dir=first"))
+    result = succeed(command_line("-m", *SGAN, "seed=0,1", "hydra.sweep.dir=first"))
+    assert "Test accuracy" in result.stdout
+    assert (tmp_path / "first" / "report.html").is_file()
     succeed(command_line(*SGAN, "seed=0", "hydra.run.dir=second"))
     paths = [
         next(tmp_path.glob("first/0_*seed=0*")),

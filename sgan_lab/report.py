@@ -131,7 +131,7 @@ def swept_numbers(summary: pd.DataFrame) -> list[str]:
 def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
     """Test accuracy, and error on a logarithmic axis, against a setting: a line a group.
 
-    Lines join the means; bands are the intervals.
+    Lines join the means; bars and bands are the intervals.
     """
     other = [name for name in summary.columns if name not in (key, *STATISTICS)]
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -139,12 +139,16 @@ def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
     for values, group in summary.dropna(subset=[key]).groupby(other, dropna=False):
         line = group.sort_values(key)
         label = group_name(dict(zip(other, values, strict=True)))
-        accuracy.plot(line[key], line["mean"], "o-", label=label)
-        accuracy.fill_between(line[key], line.low, line.high, alpha=0.2)
-        error.plot(line[key], 1 - line["mean"], "o-", label=label)
-        error.fill_between(line[key], 1 - line.high, 1 - line.low, alpha=0.2)
-    accuracy.set(xlabel=key, ylabel="Test accuracy", xscale="log")
-    error.set(xlabel=key, ylabel="Test error", xscale="log", yscale="log")
+        half = line.high - line["mean"]
+        for axes, mean in ((accuracy, line["mean"]), (error, 1 - line["mean"])):
+            axes.errorbar(line[key], mean, yerr=half, fmt="o-", capsize=3, label=label)
+            axes.fill_between(line[key], mean - half, mean + half, alpha=0.2)
+    values = sorted(summary[key].dropna().unique())
+    for axes, name in ((accuracy, "Test accuracy"), (error, "Test error")):
+        axes.set(xlabel=key, ylabel=name, xscale="log")
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.minorticks_off()
+    error.set_yscale("log", nonpositive="clip")
     accuracy.legend()
     return figure
 

@@ -1,0 +1,50 @@
+"""The named experiments compose, and the tutorial's say what the tutorial says."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+EXPERIMENTS = sorted(
+    path.stem for path in (Path(__file__).parent.parent / "conf" / "experiment").glob("*.yaml")
+)
+
+
+def compose(command_line, *arguments):
+    result = command_line("--cfg", "job", *arguments)
+    assert result.returncode == 0, result.stderr
+    return OmegaConf.create(result.stdout)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_yields_to_the_command_line(command_line, experiment):
+    config = compose(command_line, f"experiment={experiment}", "data.num_labeled=77")
+    assert config.data.num_labeled == 77
+
+
+@pytest.mark.parametrize("arguments", [[], ["experiment=tutorial_sgan"]])
+def test_the_sgan_of_the_tutorial(command_line, arguments):
+    config = compose(command_line, *arguments)
+    assert (config.iterations, config.sample_interval) == (8000, 800)
+    assert (config.data.name, config.data.num_labeled, config.data.batch_size) == ("MNIST", 100, 32)
+    assert config.data.labeled_split == "first"
+    assert config.model.labeled_learning_rate == 3e-4
+    assert config.model.unlabeled_learning_rate == 1e-3
+    assert config.model.generator_learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(("experiment", "labels"), [("baseline", 100), ("10k", 10000)])
+def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
+    config = compose(command_line, f"experiment=tutorial_{experiment}")
+    assert (config.data.name, config.data.num_labeled, config.data.batch_size) == (
+        "MNIST",
+        labels,
+        32,
+    )
+    assert (config.model.epochs, config.model.learning_rate) == (30, 1e-3)
+    assert config.model._target_ == "sgan_lab.supervised.Supervised"
+
+
+def test_the_data_folder_comes_from_the_environment(command_line):
+    result = command_line("--cfg", "job", "--resolve", "-p", "data.root", SGAN_LAB_DATA="/some")
+    assert result.stdout.strip().endswith("/some")

@@ -154,6 +154,8 @@ def log_test(
 def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     """The closing table."""
     table = Table(title="Result", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a folder is to be copied, so never cut
     table.add_row(
         "test accuracy",
         f"{metrics['test_accuracy']:.2%} ({metrics['test_errors']} errors "

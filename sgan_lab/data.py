@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -438,7 +439,9 @@ def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int)
     """
     height, width = image_size
     images = torch.empty(len(paths), channels, height, width, dtype=torch.uint8)
-    for index, path in enumerate(track(paths, "Reading images", transient=True)):
+    terminal = Console(stderr=True)  # stdout may be the user's CSV
+    progress = track(paths, "Reading images", console=terminal, transient=True)
+    for index, path in enumerate(progress):
         try:
             with Image.open(path) as file:
                 image = file.convert("L" if channels == 1 else "RGB")

@@ -3,6 +3,8 @@
 GANs in Action, chapter 7, after Salimans et al. 2016, Improved Techniques for Training GANs.
 """
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import LightningModule
@@ -24,7 +26,7 @@ class SGAN(LightningModule):
 
     Args:
         image_shape: (channels, height, width) of an image.
-        num_classes: number of classes.
+        class_names: a name for each label; kept in checkpoints for those who use the classifier.
         iterations: length of training.
         sample_interval: iterations between two log lines, checkpoints and grids of images.
         log_interval: iterations between two points of TensorBoard's curves.
@@ -36,7 +38,7 @@ class SGAN(LightningModule):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        num_classes: int,
+        class_names: Sequence[str],
         iterations: int,
         sample_interval: int,
         log_interval: int,
@@ -47,7 +49,7 @@ class SGAN(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self.discriminator = Discriminator(image_shape, num_classes)
+        self.discriminator = Discriminator(image_shape, len(class_names))
         self.generator = Generator(image_shape)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The supervised baseline: the SGAN's discriminator trained on the labeled images alone."""
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import LightningModule
@@ -17,7 +19,7 @@ class Supervised(LightningModule):
 
     Args:
         image_shape: (channels, height, width) of an image.
-        num_classes: number of classes.
+        class_names: a name for each label; kept in checkpoints for those who use the classifier.
         epochs: passes over the labeled images.
         learning_rate: of Adam.
     """
@@ -27,13 +29,13 @@ class Supervised(LightningModule):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        num_classes: int,
+        class_names: Sequence[str],
         epochs: int,
         learning_rate: float,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.discriminator = Discriminator(image_shape, num_classes)
+        self.discriminator = Discriminator(image_shape, len(class_names))
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
 

@@ -55,7 +55,7 @@ def train(config: DictConfig) -> None:
     model: pl.LightningModule = instantiate(
         config.model,
         image_shape=data.image_shape,
-        num_classes=len(data.class_names),
+        class_names=data.class_names,
         _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
     )
     history = History()

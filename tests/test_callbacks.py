@@ -11,12 +11,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sgan_lab.callbacks import ProgressBar, SampleGrid
 from sgan_lab.data import SemiSupervisedBatches
 from sgan_lab.sgan import SGAN
-from tests.test_sgan import SHAPE, make_data
+from tests.test_sgan import CLASSES, SHAPE, make_data
 
 
 def train(tmp_path, *callbacks):
     torch.manual_seed(0)
-    module = SGAN(SHAPE, 10, 4, 2, 1, 3e-4, 1e-3, 1e-3)
+    module = SGAN(SHAPE, CLASSES, 4, 2, 1, 3e-4, 1e-3, 1e-3)
     trainer = Trainer(
         **module.training_limit,
         accelerator="cpu",

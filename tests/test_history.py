@@ -7,7 +7,7 @@ from sgan_lab.data import SemiSupervisedBatches
 from sgan_lab.errors import NonFiniteLossError
 from sgan_lab.history import History
 from sgan_lab.sgan import SGAN
-from tests.test_sgan import SHAPE, make_data
+from tests.test_sgan import CLASSES, SHAPE, make_data
 
 
 class Poison(Callback):
@@ -24,7 +24,7 @@ class Poison(Callback):
 
 def fit(tmp_path, iterations, *callbacks):
     torch.manual_seed(0)
-    module = SGAN(SHAPE, 10, iterations, 3, 1, 3e-4, 1e-3, 1e-3)
+    module = SGAN(SHAPE, CLASSES, iterations, 3, 1, 3e-4, 1e-3, 1e-3)
     history = History()
     trainer = Trainer(
         **module.training_limit,

@@ -108,23 +108,6 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(command_line, tmp
     assert metrics[0]["test_loss"] == metrics[1]["test_loss"]
 
 
-def test_own_images_are_trained_on(command_line, tmp_path):
-    make_image_folder(tmp_path / "images")
-    succeed(
-        command_line(
-            *[
-                "data=image_folder",
-                "data.root=images",
-                "data.image_size=[10,12]",
-                "data.channels=3",
-            ],
-            *["data.batch_size=2", "iterations=2", "hydra.run.dir=run"],
-        )
-    )
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert set(metrics["class_accuracies"]) == {"cat", "dog"}
-
-
 def test_training_that_diverges_is_one_message(command_line, tmp_path):
     result = command_line(*SGAN, "model.unlabeled_learning_rate=1e30", "hydra.run.dir=run")
     assert result.returncode == 1

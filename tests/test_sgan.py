@@ -9,6 +9,7 @@ from sgan_lab.data import LabeledImages, SemiSupervisedBatches, SemiSupervisedDa
 from sgan_lab.sgan import SGAN
 
 SHAPE = (1, 28, 28)
+CLASSES = tuple("0123456789")
 
 
 def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
@@ -19,9 +20,7 @@ def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
 
     labels = torch.randint(10, (num_labeled,), generator=generator)
     labeled = LabeledImages(images(num_labeled), labels)
-    return SemiSupervisedData(
-        labeled, images(num_unlabeled), labeled, tuple("0123456789"), batch_size
-    )
+    return SemiSupervisedData(labeled, images(num_unlabeled), labeled, CLASSES, batch_size)
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def sgan():
     torch.manual_seed(0)
     module = SGAN(
         SHAPE,
-        10,
+        CLASSES,
         iterations=4,
         sample_interval=2,
         log_interval=1,

@@ -5,13 +5,13 @@ from pytorch_lightning import Trainer
 from sgan_lab.data import LabeledEpoch
 from sgan_lab.history import History
 from sgan_lab.supervised import Supervised
-from tests.test_sgan import SHAPE, make_data
+from tests.test_sgan import CLASSES, SHAPE, make_data
 
 
 def test_epoch_values_are_means_over_its_images(tmp_path):
     """Learning rate ~0 and no dropout: the epoch's mean equals that over the labeled set."""
     data = make_data(num_labeled=20, batch_size=8)
-    model = Supervised(SHAPE, 10, epochs=2, learning_rate=1e-30)
+    model = Supervised(SHAPE, CLASSES, epochs=2, learning_rate=1e-30)
     model.discriminator.layers[6].p = 0
     history = History()
     trainer = Trainer(
@@ -36,6 +36,6 @@ def test_epoch_values_are_means_over_its_images(tmp_path):
 
 
 def test_optimizer_is_kerass_adam():
-    optimizer = Supervised(SHAPE, 10, epochs=1, learning_rate=1e-3).configure_optimizers()
+    optimizer = Supervised(SHAPE, CLASSES, epochs=1, learning_rate=1e-3).configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["eps"]) == (1e-3, 1e-7)

@@ -1,0 +1,100 @@
+"""Classify image files with a trained classifier: `python -m sgan_lab.predict CHECKPOINT IMAGE...`.
+
+Prints CSV: the file, the class, its probability, and D(x), the probability that the discriminator
+gives the image of being real (of the supervised baseline's D(x) nothing was learned).
+"""
+
+import argparse
+import csv
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sgan_lab.data import image_paths, read_images, scale
+from sgan_lab.errors import DataError, UserError
+from sgan_lab.networks import Discriminator
+
+BATCH_SIZE = 256  # images at once; changes memory and speed only
+
+
+class Classifier(NamedTuple):
+    """A trained discriminator in inference mode, with what is needed to feed and read it."""
+
+    network: Discriminator
+    image_shape: tuple[int, int, int]
+    class_names: list[str]
+
+
+class Prediction(NamedTuple):
+    """Class, its probability, and the probability of being real, both in [0, 1]."""
+
+    class_name: str
+    probability: float
+    real_probability: float
+
+
+def load_classifier(checkpoint: Path) -> Classifier:
+    """The classifier of a checkpoint; only tensors and plain values are read, no code is run.
+
+    Raises:
+        DataError: the file cannot be read or is no checkpoint of this program.
+    """
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        image_shape = tuple(content["hyper_parameters"]["image_shape"])
+        class_names = list(content["hyper_parameters"]["class_names"])
+        network = Discriminator(image_shape, len(class_names))
+        prefix = "discriminator."
+        weights = content["state_dict"].items()
+        network.load_state_dict(
+            {name.removeprefix(prefix): w for name, w in weights if name.startswith(prefix)}
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{checkpoint} is no readable checkpoint of sgan_lab: {reason}") from error
+    return Classifier(network.eval(), image_shape, class_names)
+
+
+@torch.inference_mode()
+def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction]:
+    """Classify images, bytes (N, channels, height, width)."""
+    for batch in images.split(BATCH_SIZE):
+        logits = classifier.network(scale(batch))
+        probabilities, labels = logits.softmax(dim=1).max(dim=1)
+        real = logits.logsumexp(dim=1).sigmoid()
+        for values in zip(labels.tolist(), probabilities.tolist(), real.tolist(), strict=True):
+            label, probability, real_probability = values
+            yield Prediction(classifier.class_names[label], probability, real_probability)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sgan_lab.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
+    parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
+    arguments = parser.parse_args()
+    paths = []
+    for path in arguments.images:
+        paths.extend(image_paths(path) if path.is_dir() else [path])
+    try:
+        classifier = load_classifier(arguments.checkpoint)
+        channels, *size = classifier.image_shape
+        images = read_images(paths, size, channels)
+    except UserError as error:
+        sys.exit(str(error))
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["file", "class", "probability", "real_probability"])
+    for path, prediction in zip(paths, predict(classifier, images), strict=True):
+        writer.writerow([path, prediction.class_name, *(f"{p:.6f}" for p in prediction[1:])])
+
+
+if __name__ == "__main__":
+    main()

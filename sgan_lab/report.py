@@ -53,7 +53,8 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
             rows.append({"run": str(name), **read_run(folder)})
     if not rows:
         raise DataError(f"No runs in {', '.join(map(str, paths))}.")
-    return pd.DataFrame(rows)
+    runs = pd.DataFrame(rows)
+    return runs.reindex(columns=[*runs.columns, *(set(RESULTS) - set(runs.columns))])
 
 
 def read_run(folder: Path) -> dict[str, Any]:

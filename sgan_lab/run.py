@@ -3,13 +3,18 @@
 Only light imports here: torch and Lightning are imported once the configuration has been checked.
 """
 
+import logging
 import os
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config_checks import check_values, exit_on_error
+from sgan_lab.config_checks import EXPLAINED, check_values, exit_on_error, explain
+
+log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
 # In a wheel the configs are inside the package, in a checkout beside it.
@@ -31,7 +36,14 @@ def train(config: DictConfig) -> None:
     check_values(config)  # again, since a sweeper may have chosen other values
     from sgan_lab import training
 
-    training.train(config)
+    try:
+        training.train(config)
+    except Exception as error:
+        hydra_config = HydraConfig.get()
+        if hydra_config.mode == RunMode.MULTIRUN:  # Hydra shows the first error of a sweep only
+            traceback = not isinstance(error, EXPLAINED)
+            log.error("Job %s failed: %s", hydra_config.job.num, explain(error), exc_info=traceback)
+        raise
 
 
 def main() -> None:

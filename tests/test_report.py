@@ -77,6 +77,12 @@ def test_one_run_has_no_interval(tmp_path):
     assert all(math.isnan(row[name]) for name in ("std", "low", "high"))
 
 
+def test_a_report_without_any_result_is_written(tmp_path):
+    make_run(tmp_path / "run", "SGAN", 50, 0)
+    write_report(read_runs([tmp_path]), tmp_path)
+    assert "no result" in (tmp_path / "report.html").read_text()
+
+
 def test_figures_have_a_line_a_model_against_the_swept_number(sweep):
     summary = summarize(read_runs([sweep]))
     assert swept_numbers(summary) == ["data.num_labeled"]

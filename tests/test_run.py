@@ -108,6 +108,20 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(command_line, tmp
     assert metrics[0]["test_loss"] == metrics[1]["test_loss"]
 
 
+def test_a_failing_job_of_a_sweep_leaves_the_others_and_the_report(command_line, tmp_path):
+    result = command_line(
+        "-m", *SGAN, "model.unlabeled_learning_rate=1e30,1e-3", "hydra.sweep.dir=sweep"
+    )
+    assert result.returncode == 1
+    failed, finished = sorted((tmp_path / "sweep").glob("[01]_*"))
+    assert "Job 0 failed: unlabeled/fake_loss is nan" in (failed / "run.log").read_text()
+    assert not (failed / "metrics.json").exists()
+    assert (finished / "metrics.json").exists()
+    assert "1 of 2 runs have no result" in result.stdout
+    report = (tmp_path / "sweep" / "report.md").read_text()
+    assert failed.name in report.split("## Runs without a result")[1].split("## Runs")[0]
+
+
 def test_training_that_diverges_is_one_message(command_line, tmp_path):
     result = command_line(*SGAN, "model.unlabeled_learning_rate=1e30", "hydra.run.dir=run")
     assert result.returncode == 1

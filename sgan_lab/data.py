@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor
 
 from sgan_lab.errors import ConfigError, DataError
@@ -439,16 +439,29 @@ def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int)
     """
     height, width = image_size
     images = torch.empty(len(paths), channels, height, width, dtype=torch.uint8)
-    terminal = Console(stderr=True)  # stdout may be the user's CSV
-    progress = track(paths, "Reading images", console=terminal, transient=True)
-    for index, path in enumerate(progress):
-        try:
-            with Image.open(path) as file:
-                image = file.convert("L" if channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} is no readable image: {error}.") from error
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        images[index] = pixels.view(height, width, channels).permute(2, 0, 1)
+    # rich.progress.track would leave a thread behind where an image is damaged, and on Python 3.13
+    # the program would then wait for it for ever.
+    with Progress(console=Console(stderr=True), transient=True) as progress:  # stdout: user's CSV
+        task = progress.add_task("Reading images", total=len(paths))
+        for index, path in enumerate(paths):
+            images[index] = read_image(path, height, width, channels)
+            progress.advance(task)
     return images
+
+
+def read_image(path: Path, height: int, width: int, channels: int) -> Tensor:
+    """An image file as bytes (channels, height, width).
+
+    Raises:
+        DataError: the file is no readable image.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no readable image: {reason}.") from error
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(height, width, channels).permute(2, 0, 1)

@@ -144,7 +144,12 @@ def log_test(
         "seed": config.seed,
         "num_labeled": len(data.labeled.labels),
         "iterations": iteration,
-        **{f"model.{key}": value for key, value in config.model.items()},
+        "model": config.model._target_.rsplit(".", 1)[-1],
+        **{
+            f"model.{key}": value
+            for key, value in config.model.items()
+            if key != "_target_" and key not in config
+        },
     }
     for summary in hparams(parameters, result):
         writer.file_writer.add_summary(summary)

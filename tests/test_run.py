@@ -75,6 +75,8 @@ def test_an_sgan_run_leaves_a_complete_folder(command_line, tmp_path):
     hparams = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"num_labeled" in hparams
     assert b"model.labeled_learning_rate" in hparams
+    assert b"_target_" not in hparams
+    assert b"model.iterations" not in hparams  # it is iterations already
 
 
 def test_a_baseline_run_leaves_its_curves(command_line, tmp_path):

@@ -208,8 +208,10 @@ class CheckConfig(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check all jobs of a sweep."""
         with exit_on_error():
-            for job in sweep_jobs(config):
+            jobs = sweep_jobs(config)
+            for job in jobs:
                 check_values(job)
+            for job in jobs:  # makes folders, so only once all values are known to be good
                 check_loggers(job)
             check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from scipy import stats
 
 from sgan_lab.errors import DataError, UserError
+from sgan_lab.settings import flatten
 
 # What a run is stored on, shown by or computed with does not tell its group from another.
 NO_SETTINGS = ("seed", "num_threads", "data.root", "trainer.", "logger.", "callbacks.")
@@ -73,26 +74,6 @@ def read_run(folder: Path) -> dict[str, Any]:
     except Exception as error:  # YAML and JSON each have their own
         raise DataError(f"{folder} is no readable run: {' '.join(str(error).split())}") from error
     return {"status": "finished", **settings, **results}
-
-
-def flatten(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key; the group's `_target_` is its last name: {"model": "SGAN"}.
-
-    A key of a group that repeats a top-level key, such as model.iterations, is left out.
-    """
-    settings = {}
-    for group, value in config.items():
-        if not isinstance(value, dict):
-            settings[group] = value
-            continue
-        for key, of_group in value.items():
-            if key == "_target_":
-                settings[group] = str(of_group).rsplit(".", 1)[-1]
-            elif key not in config:
-                settings[f"{group}.{key}"] = (
-                    of_group if isinstance(of_group, int | float | str | None) else str(of_group)
-                )
-    return settings
 
 
 def varied_settings(runs: pd.DataFrame) -> list[str]:
@@ -163,8 +144,12 @@ def group_name(settings: dict[str, Any]) -> str:
     )
 
 
-def write_report(runs: pd.DataFrame, folder: Path) -> None:
-    """Write runs.csv, summary.csv, report.md and report.html, one page that opens offline."""
+def write_report(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Write runs.csv, summary.csv, report.md and report.html, one page that opens offline.
+
+    Returns:
+        The summary of the groups, see `summarize`.
+    """
     summary = summarize(runs)
     without_result = runs[runs.status != "finished"][["run", "status"]]
     runs.to_csv(folder / "runs.csv", index=False)
@@ -189,6 +174,7 @@ def write_report(runs: pd.DataFrame, folder: Path) -> None:
     )
     page = PAGE.format(method=html.escape(METHOD), figures=figures, tables=tables)
     (folder / "report.html").write_text(page, encoding="utf-8")
+    return summary
 
 
 PAGE = """<!doctype html>
@@ -231,10 +217,10 @@ def main() -> None:
     try:
         runs = read_runs(arguments.paths)
         arguments.output.mkdir(parents=True, exist_ok=True)
-        write_report(runs, arguments.output)
+        summary = write_report(runs, arguments.output)
     except (UserError, OSError) as error:
         sys.exit(str(error))
-    print_summary(summarize(runs))
+    print_summary(summary)
     rich.print(f"Written: {arguments.output / 'report.html'}")
 
 

@@ -27,8 +27,7 @@ def write_report(folder: Path) -> None:
     except DataError as error:
         print(f"No report: {error}")
         return
-    report.write_report(runs, folder)
-    report.print_summary(report.summarize(runs))
+    report.print_summary(report.write_report(runs, folder))
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")

@@ -24,6 +24,7 @@ from sgan_lab import plots
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluation import Evaluation, evaluate
 from sgan_lab.history import History
+from sgan_lab.settings import flatten
 
 log = logging.getLogger(__name__)
 
@@ -140,16 +141,12 @@ def log_test(
         writer.add_scalar(name, value, iteration)
     figure = plots.confusion_matrix(evaluation.confusion, data.class_names)
     writer.add_figure("test/confusion_matrix", figure, iteration)
+    settings = flatten(OmegaConf.to_container(config, resolve=True))
     parameters = {
         "seed": config.seed,
         "num_labeled": len(data.labeled.labels),
         "iterations": iteration,
-        "model": config.model._target_.rsplit(".", 1)[-1],
-        **{
-            f"model.{key}": value
-            for key, value in config.model.items()
-            if key != "_target_" and key not in config
-        },
+        **{key: value for key, value in settings.items() if key.startswith("model")},
     }
     for summary in hparams(parameters, result):
         writer.file_writer.add_summary(summary)

@@ -1,0 +1,19 @@
+from sgan_lab.settings import flatten
+
+
+def test_settings_are_flat_name_their_group_and_stand_once():
+    config = {
+        "seed": 1,
+        "iterations": 5,
+        "model": {"_target_": "sgan_lab.sgan.SGAN", "iterations": 5, "rate": 0.1},
+        "data": {"_target_": "sgan_lab.data.digits", "image_size": [8, 9], "num_labeled": None},
+    }
+    assert flatten(config) == {
+        "seed": 1,
+        "iterations": 5,
+        "model": "SGAN",
+        "model.rate": 0.1,
+        "data": "digits",
+        "data.image_size": "[8, 9]",
+        "data.num_labeled": None,
+    }

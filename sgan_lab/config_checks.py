@@ -1,8 +1,8 @@
 """Checks of the configuration before anything is loaded or written.
 
 Hydra refuses misspelled keys and groups; `explain` adds what may have been meant. The allowed
-values are here, one rule a key. `CheckConfig` applies them before Hydra makes a run folder, for a
-sweep to all of its jobs before the first one starts.
+values are here, one rule a key. `CheckConfig` applies them before Hydra makes a run folder;
+`sgan_lab.sweep` to all jobs of a sweep before the first one starts.
 """
 
 import difflib
@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -27,8 +24,9 @@ from sgan_lab.errors import ConfigError, UserError
 TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.digits": 1437}
 CLASSES = 10  # of each of them
 
+EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
 ABSENT = object()
-EXPLAINED = (UserError, HydraException, OmegaConfBaseException)
+EXPLAINED = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 
 class Integer(NamedTuple):
@@ -129,23 +127,37 @@ def check_values(config: DictConfig) -> None:
     for group in ("data", "model"):
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")
-    for key, rule in (RULES | {"data.num_labeled": num_labeled_rule(config)}).items():
+    for key, rule in (RULES | data_rules(config)).items():
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
             raise ConfigError(key, value, str(rule))
-    balanced = config.data.get("labeled_split") == "balanced"
-    if config.data._target_ in TRAINING_IMAGES and balanced and config.data.num_labeled < CLASSES:
+    if config.data._target_ in TRAINING_IMAGES:
+        check_balance("data.num_validation", config.data.num_validation)
+        if config.data.labeled_split == "balanced":
+            check_balance("data.num_labeled", config.data.num_labeled)
+
+
+def data_rules(config: DictConfig) -> dict[str, Integer]:
+    """The rules for the numbers of images, which depend on the data set and on each other."""
+    images = TRAINING_IMAGES.get(config.data._target_)
+    if images is None:
+        return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1, or_null=True)}
+    num_validation = Integer(0, images - 1)
+    held_out = config.data.num_validation
+    free = images - held_out if num_validation.allows(held_out) else images
+    return {"data.num_validation": num_validation, "data.num_labeled": Integer(1, free)}
+
+
+def check_balance(key: str, value: int) -> None:
+    """Check a number of images that is divided among the classes.
+
+    Raises:
+        ConfigError: there are more classes than images.
+    """
+    if 0 < value < CLASSES:
         raise ConfigError(
-            "data.num_labeled",
-            config.data.num_labeled,
-            f"must be at least the number of classes ({CLASSES}) with data.labeled_split=balanced",
+            key, value, f"must be at least the number of classes ({CLASSES}) to be balanced"
         )
-
-
-def num_labeled_rule(config: DictConfig) -> Integer:
-    """The rule for `data.num_labeled`, which depends on the data set."""
-    maximum = TRAINING_IMAGES.get(config.data._target_, math.inf)
-    return Integer(1, maximum, or_null=maximum == math.inf)
 
 
 def check_folder(key: str, folder: str) -> None:
@@ -183,20 +195,11 @@ def make_writable(key: str, folder: str) -> None:
         raise ConfigError(key, folder, f"cannot be written: {error.strerror}") from error
 
 
-def sweep_jobs(config: DictConfig) -> list[DictConfig]:
-    """The configurations of all jobs of a sweep; none for a sweeper that decides as it goes."""
-    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
-        return []
-    arguments = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(config_loader=loader)
-    overrides = parser.parse_overrides(arguments + list(config.hydra.overrides.task))
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return [loader.load_sweep_config(config, list(job)) for job in jobs]
-
-
 class CheckConfig(Callback):
-    """Hydra callback: ends the program with one message where the configuration is not allowed."""
+    """Hydra callback: ends the program with one message where a run's configuration is not allowed.
+
+    Of sweeps, see `sgan_lab.sweep.Sweep`.
+    """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check one run."""
@@ -204,16 +207,6 @@ class CheckConfig(Callback):
             check_values(config)
             check_loggers(config)
             check_folder("hydra.run.dir", config.hydra.run.dir)
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Check all jobs of a sweep."""
-        with exit_on_error():
-            jobs = sweep_jobs(config)
-            for job in jobs:
-                check_values(job)
-            for job in jobs:  # makes folders, so only once all values are known to be good
-                check_loggers(job)
-            check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
 
 
 @contextmanager
@@ -242,6 +235,9 @@ def did_you_mean(error: Exception) -> str:
     """Near matches of the name that an error is about, or nothing."""
     if isinstance(error, MissingConfigException):
         name, names = (error.missing_cfg_file or "").split("/")[-1], error.options or []
+        extra = name.split("_")[0]
+        if extra in EXTRAS:
+            return f"It needs a plugin: pip install 'sgan-lab[{extra}]'"
     elif isinstance(error, ConfigAttributeError | ConfigKeyError):
         name, names = str(error.key), [str(key) for key in error.parent_node or []]
     else:

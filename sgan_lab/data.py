@@ -65,6 +65,7 @@ class SemiSupervisedData:
         labeled: the labeled training images.
         unlabeled_images: all other training images, bytes (N, channels, height, width).
         test: the test images.
+        validation: labeled training images held out to choose settings by; None without any.
         class_names: a name for each label.
         batch_size: images a batch.
     """
@@ -72,6 +73,7 @@ class SemiSupervisedData:
     labeled: LabeledImages
     unlabeled_images: Tensor
     test: LabeledImages
+    validation: LabeledImages | None
     class_names: tuple[str, ...]
     batch_size: int
 
@@ -82,11 +84,16 @@ class SemiSupervisedData:
 
     def to(self, device: torch.device) -> "SemiSupervisedData":
         """The same data on a device."""
+
+        def moved(images: LabeledImages) -> LabeledImages:
+            return LabeledImages(*(tensor.to(device) for tensor in images))
+
         return replace(
             self,
-            labeled=LabeledImages(*(tensor.to(device) for tensor in self.labeled)),
+            labeled=moved(self.labeled),
             unlabeled_images=self.unlabeled_images.to(device),
-            test=LabeledImages(*(tensor.to(device) for tensor in self.test)),
+            test=moved(self.test),
+            validation=self.validation and moved(self.validation),
         )
 
 
@@ -164,46 +171,36 @@ class LabeledEpoch:
             yield LabeledBatch(scale(images[drawn]), labels[drawn])
 
 
-def labeled_indices(
-    labels: Tensor, num_labeled: int, labeled_split: str, num_classes: int
-) -> Tensor:
-    """Which training images are labeled.
+def balanced_indices(labels: Tensor, count: int, num_classes: int, key: str) -> Tensor:
+    """The first images of each class, equally many of each.
 
     Args:
-        labels: labels of all training images, (N,).
-        num_labeled: how many to choose.
-        labeled_split: "first" takes the first of the file (the tutorial's rule); "balanced" takes
-            the first of each class, equally many of each, the lower classes one more where
-            num_labeled is no multiple of the number of classes.
+        labels: labels to choose from, (N,).
+        count: how many to choose; where it is no multiple of the number of classes, the lower
+            classes get one more.
         num_classes: number of classes.
+        key: configuration key of `count`, for messages.
 
     Returns:
-        Indices (num_labeled,), ascending.
+        Indices (count,), ascending.
 
     Raises:
-        ConfigError: there are not that many images.
+        ConfigError: a class has too few images, or there are more classes than images to choose.
     """
-    if num_labeled > len(labels):
-        raise ConfigError("data.num_labeled", num_labeled, f"must be an integer 1 to {len(labels)}")
-    if labeled_split == "first":
-        return torch.arange(num_labeled)
-    if num_labeled < num_classes:
+    if count < num_classes:
         raise ConfigError(
-            "data.num_labeled",
-            num_labeled,
-            f"must be at least the number of classes ({num_classes}) with "
-            "data.labeled_split=balanced",
+            key, count, f"must be at least the number of classes ({num_classes}) to be balanced"
         )
     chosen = []
     for label in range(num_classes):
-        quota = num_labeled // num_classes + (label < num_labeled % num_classes)
+        quota = count // num_classes + (label < count % num_classes)
         of_class = (labels == label).nonzero().flatten()
         if len(of_class) < quota:
             raise ConfigError(
-                "data.num_labeled",
-                num_labeled,
-                f"data.labeled_split=balanced needs {quota} images of class {label}, "
-                f"but there are {len(of_class)}",
+                key,
+                count,
+                f"needs {quota} images of class {label} to be balanced, but there are "
+                f"{len(of_class)}",
             )
         chosen.append(of_class[:quota])
     return torch.cat(chosen).sort().values
@@ -213,32 +210,65 @@ def split_training_set(
     train: LabeledImages,
     test: LabeledImages,
     class_names: Sequence[str],
-    num_labeled: int,
+    num_labeled: int | None,
     labeled_split: str,
+    num_validation: int,
     batch_size: int,
 ) -> SemiSupervisedData:
-    """Keep the labels of `num_labeled` training images and drop all others.
+    """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
+
+    Args:
+        train: the training set.
+        test: the test set.
+        class_names: a name for each label.
+        num_labeled: size of the labeled set; None for all that are not held out.
+        labeled_split: "first" labels the first images of the file (the tutorial's rule); "balanced"
+            the first of each class, see `balanced_indices`.
+        num_validation: images held out, the last of each class; 0 for none.
+        batch_size: images a batch.
 
     Raises:
-        ConfigError: see `labeled_indices`.
+        ConfigError: there are not that many images, of a class or in all.
     """
-    chosen = labeled_indices(train.labels, num_labeled, labeled_split, len(class_names))
-    labeled = LabeledImages(train.images[chosen], train.labels[chosen])
+    num_classes = len(class_names)
+    validation, labels, images = None, train.labels, train.images
+    if num_validation:
+        backwards = balanced_indices(
+            labels.flip(0), num_validation, num_classes, "data.num_validation"
+        )
+        held_out = torch.zeros(len(labels), dtype=torch.bool)
+        held_out[len(labels) - 1 - backwards] = True
+        validation = LabeledImages(images[held_out], labels[held_out])
+        images, labels = images[~held_out], labels[~held_out]
+    if num_labeled is None:
+        num_labeled, labeled_split = len(labels), "first"
+    if not 1 <= num_labeled <= len(labels):
+        raise ConfigError("data.num_labeled", num_labeled, f"must be an integer 1 to {len(labels)}")
     if labeled_split == "first":
-        unlabeled_images = train.images[num_labeled:]  # a view: the images are not copied
+        labeled = LabeledImages(images[:num_labeled], labels[:num_labeled])
+        unlabeled_images = images[num_labeled:]  # a view: the images are not copied
     else:
-        rest = torch.ones(len(train.labels), dtype=torch.bool)
+        chosen = balanced_indices(labels, num_labeled, num_classes, "data.num_labeled")
+        labeled = LabeledImages(images[chosen], labels[chosen])
+        rest = torch.ones(len(labels), dtype=torch.bool)
         rest[chosen] = False
-        unlabeled_images = train.images[rest]
-    missing = set(range(len(class_names))) - set(labeled.labels.tolist())
+        unlabeled_images = images[rest]
+    missing = set(range(num_classes)) - set(labeled.labels.tolist())
     if missing:
         names = ", ".join(class_names[label] for label in sorted(missing))
         log.warning("The labeled set has no image of class %s.", names)
-    return SemiSupervisedData(labeled, unlabeled_images, test, tuple(class_names), batch_size)
+    return SemiSupervisedData(
+        labeled, unlabeled_images, test, validation, tuple(class_names), batch_size
+    )
 
 
 def torchvision_images(
-    name: str, root: str, num_labeled: int, labeled_split: str, batch_size: int
+    name: str,
+    root: str,
+    num_labeled: int,
+    labeled_split: str,
+    num_validation: int,
+    batch_size: int,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
@@ -246,12 +276,13 @@ def torchvision_images(
         name: torchvision's class: MNIST, FashionMNIST or KMNIST.
         root: folder that holds `<name>/raw/`.
         num_labeled: size of the labeled set.
-        labeled_split: see `labeled_indices`.
+        labeled_split: "first" or "balanced", see `split_training_set`.
+        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
-        ConfigError: see `labeled_indices`.
+        ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
 
@@ -269,6 +300,7 @@ def torchvision_images(
         [class_name.split(" - ")[0] for class_name in dataset_class.classes],
         num_labeled,
         labeled_split,
+        num_validation,
         batch_size,
     )
 
@@ -319,7 +351,9 @@ def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
     raise DataError(f"{path} is damaged: {damage}. Delete it to download it again.")
 
 
-def digits(num_labeled: int, labeled_split: str, batch_size: int) -> SemiSupervisedData:
+def digits(
+    num_labeled: int, labeled_split: str, num_validation: int, batch_size: int
+) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
     Bundled with scikit-learn, so it needs no network. 360 images, stratified by class and always
@@ -327,11 +361,12 @@ def digits(num_labeled: int, labeled_split: str, batch_size: int) -> SemiSupervi
 
     Args:
         num_labeled: size of the labeled set.
-        labeled_split: see `labeled_indices`.
+        labeled_split: "first" or "balanced", see `split_training_set`.
+        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
 
     Raises:
-        ConfigError: see `labeled_indices`.
+        ConfigError: see `split_training_set`.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -349,6 +384,7 @@ def digits(num_labeled: int, labeled_split: str, batch_size: int) -> SemiSupervi
         [str(label) for label in range(10)],
         num_labeled,
         labeled_split,
+        num_validation,
         batch_size,
     )
 
@@ -359,6 +395,7 @@ def image_folder(
     channels: int,
     num_labeled: int | None,
     labeled_split: str,
+    num_validation: int,
     batch_size: int,
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
@@ -371,12 +408,13 @@ def image_folder(
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
         num_labeled: size of the labeled set; None for all images in labeled/.
-        labeled_split: see `labeled_indices`.
+        labeled_split: "first" or "balanced", see `split_training_set`.
+        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
 
     Raises:
         DataError: a folder or its images are missing, or an image cannot be read.
-        ConfigError: see `labeled_indices`.
+        ConfigError: see `split_training_set`.
     """
     folder = Path(root).expanduser()
     class_names = sorted(
@@ -402,8 +440,9 @@ def image_folder(
         train,
         test,
         class_names,
-        len(train.labels) if num_labeled is None else num_labeled,
+        num_labeled,
         labeled_split,
+        num_validation,
         batch_size,
     )
     unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))

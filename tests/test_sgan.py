@@ -20,7 +20,7 @@ def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
 
     labels = torch.randint(10, (num_labeled,), generator=generator)
     labeled = LabeledImages(images(num_labeled), labels)
-    return SemiSupervisedData(labeled, images(num_unlabeled), labeled, CLASSES, batch_size)
+    return SemiSupervisedData(labeled, images(num_unlabeled), labeled, None, CLASSES, batch_size)
 
 
 @pytest.fixture

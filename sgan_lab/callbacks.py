@@ -1,54 +1,36 @@
-"""What a run shows while it trains: a progress bar, and images from one fixed noise."""
+"""What a run shows while it trains: progress, validation, and images from one fixed noise."""
 
-import rich
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from pytorch_lightning.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
+from sgan_lab.data import LabeledImages
+from sgan_lab.evaluation import Evaluation, evaluate
 from sgan_lab.sgan import SGAN
-
-NARROW = 80  # columns of a terminal below which the bar itself is left out
-
-
-class RateColumn(ProgressColumn):
-    """Iterations per second, averaged over the last half minute."""
-
-    def render(self, task: Task) -> Text:
-        """The rate, or a dash before the first iterations."""
-        return Text("-" if task.speed is None else f"{task.speed:.1f} it/s")
+from sgan_lab.terminal import training_progress
 
 
 class ProgressBar(Callback):
     """Iteration, rate and time left, on the terminal; nothing where there is no terminal."""
 
+    @rank_zero_only
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show the bar."""
         total = trainer.max_steps
         if total == -1:
             total = trainer.max_epochs * trainer.num_training_batches
-        console = rich.get_console()
-        columns = [
-            TextColumn("iteration {task.completed}/{task.total}"),
-            BarColumn(),
-            RateColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-        ]
-        if console.width < NARROW:
-            del columns[1]
-        self.progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self.task = self.progress.add_task("training", total=total)
+        self.progress = training_progress()
+        self.task = self.progress.add_task("iteration", total=total)
         self.progress.start()
 
+    @rank_zero_only
     def on_train_batch_end(self, *_: object) -> None:
         """Count an iteration."""
         self.progress.advance(self.task)
 
+    @rank_zero_only
     def on_train_end(self, *_: object) -> None:
         """Take the bar away."""
         self.progress.stop()
@@ -86,3 +68,32 @@ class SampleGrid(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("generator/images", grid, trainer.global_step)
+
+
+class Validation(Callback):
+    """Accuracy and loss on the validation images, logged at each sample interval or epoch.
+
+    Args:
+        images: the validation images, on the device of training.
+        num_classes: number of classes.
+
+    Attributes:
+        evaluation: the latest one; None before the first.
+    """
+
+    def __init__(self, images: LabeledImages, num_classes: int) -> None:
+        self.images = images
+        self.num_classes = num_classes
+        self.evaluation: Evaluation | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Evaluate and log."""
+        if not trainer.is_global_zero:
+            return
+        self.evaluation = evaluate(module, self.images, self.num_classes)
+        values = {
+            "validation/accuracy": self.evaluation.accuracy,
+            "validation/loss": self.evaluation.loss,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)

@@ -18,3 +18,7 @@ class DataError(UserError):
 
 class NonFiniteLossError(UserError):
     """A loss became infinite or not a number during training."""
+
+
+class JobError(UserError):
+    """A job of a sweep has failed; its run.log holds what is known."""

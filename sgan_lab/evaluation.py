@@ -51,7 +51,9 @@ def evaluate(classifier: nn.Module, test: LabeledImages, num_classes: int) -> Ev
     """
     was_training = classifier.training
     classifier.eval()
-    confusion = MulticlassConfusionMatrix(num_classes).to(test.labels.device)
+    # Not synchronized: of several processes the first one alone evaluates.
+    confusion = MulticlassConfusionMatrix(num_classes, sync_on_compute=False)
+    confusion = confusion.to(test.labels.device)
     loss_sum = torch.zeros((), device=test.labels.device)
     for images, labels in zip(
         test.images.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True

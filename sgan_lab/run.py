@@ -3,8 +3,9 @@
 Only light imports here: torch and Lightning are imported once the configuration has been checked.
 """
 
-import logging
+import hashlib
 import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -12,38 +13,50 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config_checks import EXPLAINED, check_values, exit_on_error, explain
-
-log = logging.getLogger(__name__)
+from sgan_lab import sweep
+from sgan_lab.config_checks import exit_on_error
+from sgan_lab.job import run_in_process
+from sgan_lab.terminal import log_to, print_result
 
 PACKAGE = Path(__file__).parent
 # In a wheel the configs are inside the package, in a checkout beside it.
 CONFIG_PATH = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-MAX_NAME = 150  # characters of a job's folder name; file systems allow 255 bytes
+MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
 
 
 def folder_name(overrides: str) -> str:
-    """A job's overrides as the name of one folder."""
-    return overrides.replace("/", "-")[:MAX_NAME]
+    """A job's overrides as the name of one folder, different for different overrides."""
+    name = overrides.replace("/", "-") or "defaults"
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[:MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_PATH), config_name="config")
-def train(config: DictConfig) -> None:
-    """Train as configured."""
-    check_values(config)  # again, since a sweeper may have chosen other values
-    from sgan_lab import training
+def train(config: DictConfig) -> float | None:
+    """Train as configured.
 
-    try:
-        training.train(config)
-    except Exception as error:
-        hydra_config = HydraConfig.get()
-        if hydra_config.mode == RunMode.MULTIRUN:  # Hydra shows the first error of a sweep only
-            traceback = not isinstance(error, EXPLAINED)
-            log.error("Job %s failed: %s", hydra_config.job.num, explain(error), exc_info=traceback)
-        raise
+    Returns:
+        Accuracy on the validation images, for sweepers that choose by it; None without any.
+    """
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode == RunMode.MULTIRUN:
+        metrics = sweep.run_job(config, folder, hydra_config.job.num)
+    else:
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        if config.trainer.get("devices", 1) == 1:
+            from sgan_lab import training
+
+            log_to(folder)
+            metrics = training.train(folder)
+        else:  # Lightning starts the other processes with the command of the first
+            metrics = run_in_process(folder)
+        print_result(metrics, folder)
+    return metrics.get("validation_accuracy")
 
 
 def main() -> None:
@@ -52,11 +65,16 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
+            sys.argv[1:] = sweep.resume_arguments(sys.argv[1:])
             train()
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None
         raise
+    finally:
+        complete = sweep.end()
+    if not complete:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
-"""The settings of a run as a flat table, for the report and for TensorBoard's HParams."""
+"""The settings of a run as a flat table, for reports, resumed sweeps and TensorBoard's HParams."""
 
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+# Groups and keys that say how a run is computed, stored or shown, not what it trains.
+CIRCUMSTANCES = ("num_threads", "trainer", "logger", "callbacks", "sweep", "hydra")
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
@@ -21,3 +26,10 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
                     of_group if isinstance(of_group, int | float | str | None) else str(of_group)
                 )
     return settings
+
+
+def experiment_settings(config: DictConfig) -> dict[str, Any]:
+    """The flat settings that say what a run trains, seed included, `CIRCUMSTANCES` left out."""
+    keys = [key for key in config if key not in CIRCUMSTANCES]
+    chosen = OmegaConf.masked_copy(config, keys)  # the others may not be resolvable yet
+    return flatten(OmegaConf.to_container(chosen, resolve=True))

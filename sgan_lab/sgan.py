@@ -94,8 +94,10 @@ class SGAN(LightningModule):
 
     def generator_step(self, noise: Tensor) -> Tensor:
         """Move the generator, and only it, towards images that the discriminator calls real."""
+        self.discriminator.requires_grad_(False)
         loss = losses.real_loss(self.discriminator(self.generator(noise)))
         self.update(loss, self.generator_optimizer)
+        self.discriminator.requires_grad_(True)
         return loss.detach()
 
     def inferred_images(self, noise: Tensor) -> Tensor:
@@ -111,10 +113,9 @@ class SGAN(LightningModule):
         return torch.randn(num_images, self.generator.noise_size, device=self.device)
 
     def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
-        """One step of an optimizer along the gradient of a loss; other weights get no gradient."""
+        """One step of an optimizer along the gradient of a loss."""
         optimizer.zero_grad()
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        self.manual_backward(loss, inputs=weights)
+        self.manual_backward(loss)
         optimizer.step()
 
     def configure_optimizers(self) -> list[Optimizer]:

@@ -1,21 +1,339 @@
-"""What a sweep does after its jobs."""
+"""Sweeps: their jobs, checked before the first one starts; their progress; how they end."""
 
-import atexit
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from sgan_lab.errors import DataError
+from sgan_lab.config_checks import (
+    check_folder,
+    check_loggers,
+    check_values,
+    exit_on_error,
+    explain,
+)
+from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.job import run_in_process
+from sgan_lab.settings import experiment_settings
+from sgan_lab.status import FILE, Status, read_status, write_status
+from sgan_lab.terminal import JobsProgress
+
+RESUME = "sweep.resume="
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
+POLL = 1  # seconds between two looks at the jobs' states
 
 
-class WriteReport(Callback):
-    """Hydra callback: writes a sweep's report into its folder and prints its summary."""
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
+    """Command line arguments with `sweep.resume=PATH` completed from the sweep in PATH.
+
+    The sweep's folder is that of the earlier one, and so are its overrides where none are given.
+
+    Raises:
+        ConfigError: PATH is not the folder of a sweep.
+    """
+    paths = [argument.removeprefix(RESUME) for argument in arguments if argument.startswith(RESUME)]
+    if not paths or paths[-1] in ("", "null"):
+        return list(arguments)
+    file = Path(paths[-1]) / "multirun.yaml"
+    try:
+        earlier = OmegaConf.load(file).hydra.overrides
+        task, of_hydra = list(earlier.task), list(earlier.hydra)
+    except Exception as error:  # YAML and OmegaConf each have their own
+        reason = f"must be the folder of a sweep: {file} cannot be read"
+        raise ConfigError(RESUME[:-1], paths[-1], reason) from error
+    others = [argument for argument in arguments if not argument.startswith(RESUME)]
+    if all(argument.startswith(("-", "hydra")) for argument in others):
+        others += [override for override in task if not override.startswith(RESUME)]
+    given = {argument.partition("=")[0] for argument in others} | {"hydra.mode", "hydra.sweep.dir"}
+    others += [override for override in of_hydra if override.partition("=")[0] not in given]
+    return ["-m", *others, f"hydra.sweep.dir={paths[-1]}", f"{RESUME}{paths[-1]}"]
+
+
+def sweep_overrides(config: DictConfig) -> list[Override]:
+    """The overrides of a sweep: those of its experiment, then those of the command line."""
+    arguments = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    return parser.parse_overrides(arguments + list(config.hydra.overrides.task))
+
+
+def name_by_swept(config: DictConfig) -> None:
+    """Have the jobs of a sweep named by what they differ in, where they differ."""
+    overrides = sweep_overrides(config)
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    fixed = [override.key_or_group for override in overrides if override.key_or_group not in swept]
+    if swept:
+        with read_write(config):
+            config.hydra.overrides.hydra += [f"{EXCLUDED}={[*fixed, RESUME[:-1]]}"]
+
+
+def sweep_jobs(config: DictConfig) -> list[DictConfig]:
+    """The configurations of all jobs of a sweep; none for a sweeper that decides as it goes."""
+    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    (jobs,) = BasicSweeper.split_arguments(sweep_overrides(config), max_batch_size=None)
+    configs = [loader.load_sweep_config(config, list(job)) for job in jobs]
+    for number, job in enumerate(configs):
+        with open_dict(job):
+            job.hydra.job.num = number
+    return configs
+
+
+def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    """Check all values of a sweep, then its folders.
+
+    Raises:
+        ConfigError: something is not allowed.
+    """
+    for job in jobs or [config]:
+        check_values(job)
+    if not jobs and not config.data.num_validation:
+        raise ConfigError(
+            "data.num_validation",
+            config.data.num_validation,
+            "must be > 0 for a sweeper that chooses settings by the validation accuracy",
+        )
+    for job in jobs or [config]:
+        check_threads(job, parallel_jobs(config, len(jobs)))
+    for job in jobs:  # makes folders, so only once all values are known to be good
+        check_loggers(job)
+    if config.sweep.resume is None:
+        check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
+    else:
+        check_resumed(config, jobs)
+
+
+def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
+    """How many jobs a sweep runs at the same time on this machine."""
+    launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
+    batch = sweeper.get("n_jobs") or sweeper.get("max_batch_size") or num_jobs
+    if launcher._target_.endswith(".LocalLauncher"):
+        return batch
+    if not launcher._target_.endswith(".JoblibLauncher"):
+        return 1
+    from joblib import effective_n_jobs
+
+    return min(effective_n_jobs(launcher.n_jobs), batch)
+
+
+def check_threads(config: DictConfig, num_parallel: int) -> None:
+    """Check that jobs at the same time do not fight for the cores.
+
+    Raises:
+        ConfigError: together they have more threads than there are cores.
+    """
+    if num_parallel == 1:
+        return
+    from joblib import cpu_count
+
+    cores = cpu_count()
+    if num_parallel > cores:
+        raise ConfigError(
+            "hydra.launcher.n_jobs"
+            if "n_jobs" in config.hydra.launcher
+            else "hydra.sweeper.max_batch_size",
+            num_parallel,
+            f"must be at most {cores}, the number of cores",
+        )
+    limit = cores // num_parallel
+    if config.num_threads is not None and config.num_threads > limit:
+        raise ConfigError(
+            "num_threads",
+            config.num_threads,
+            f"must be 1 to {limit} or null with {num_parallel} jobs at once on {cores} cores",
+        )
+    os.environ["OMP_NUM_THREADS"] = str(limit)  # for jobs with num_threads=null
+
+
+def check_resumed(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    """Check that a sweep can be resumed: no job runs, none is complete with other settings.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    path = config.sweep.resume
+    if not jobs:
+        raise ConfigError(
+            RESUME[:-1], path, "resumes grids only; this sweeper's own storage resumes its sweeps"
+        )
+    if Path(path).absolute() != Path(config.hydra.sweep.dir).absolute():
+        raise ConfigError(RESUME[:-1], path, "must be given on the command line")
+    for job in jobs:
+        folder = Path(job.hydra.sweep.dir) / job.hydra.sweep.subdir
+        status = read_status(folder)
+        if status.state == "running":
+            raise ConfigError(RESUME[:-1], path, f"{folder.name} still runs (process {status.pid})")
+        changed = changed_settings(folder, job)
+        if is_complete(folder) and changed:
+            raise ConfigError(
+                RESUME[:-1],
+                path,
+                f"{folder.name} is complete with other settings ({', '.join(changed)}); "
+                "use a new folder",
+            )
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run has finished and left its result."""
+    return read_status(folder).state == "finished" and (folder / "metrics.json").is_file()
+
+
+def changed_settings(folder: Path, config: DictConfig) -> list[str]:
+    """The settings in which a run folder's config.yaml differs: "key=then instead of now"."""
+    file = folder / "config.yaml"
+    if not file.is_file():
+        return []
+    then, now = (experiment_settings(each) for each in (OmegaConf.load(file), config))
+    keys = sorted(then.keys() | now.keys())
+    return [
+        f"{key}={then.get(key)} instead of {now.get(key)}"
+        for key in keys
+        if then.get(key) != now.get(key)
+    ]
+
+
+def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
+    """A complete run of a sweep with the settings of a job, under whatever name; None without."""
+    for file in sorted(sweep_folder.rglob("metrics.json")):
+        if is_complete(file.parent) and not changed_settings(file.parent, config):
+            return file.parent
+    return None
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run that did not finish has left, except its log and Hydra's files."""
+    for path in folder.iterdir():
+        if path.name in (".hydra", "run.log"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
+    """Run a job of a sweep in a process of its own, unless it is complete already.
+
+    Args:
+        config: of the job.
+        folder: of the job.
+        number: of the job, shown before its log lines.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: the job has failed; its status.json says so.
+    """
+    complete = complete_run(config, folder.parent)
+    if complete:
+        if complete != folder:
+            shutil.rmtree(folder)  # Hydra's files alone
+        return json.loads((complete / "metrics.json").read_text())
+    clear(folder)
+    try:
+        check_values(config)  # again, since a sweeper may have chosen other values
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    except Exception as error:
+        write_status(folder, Status("failed", explain(error)))
+        raise
+    return run_in_process(folder, prefix=f"#{number} ")
+
+
+class Sweep(Callback):
+    """Hydra callback: checks a sweep before it starts and shows its progress."""
+
+    running: ClassVar["SweepProgress | None"] = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Have it done at the end: Hydra calls `on_multirun_end` only where no job has failed."""
-        atexit.register(write_report, Path(config.hydra.sweep.dir).absolute())
+        """End the program with one message where a job is not allowed."""
+        with exit_on_error():
+            name_by_swept(config)
+            jobs = sweep_jobs(config)
+            check_sweep(config, jobs)
+        folder = Path(config.hydra.sweep.dir).absolute()
+        complete = sum(complete_run(job, folder) is not None for job in jobs)
+        if complete:
+            print(f"{complete} of {len(jobs)} jobs are complete already and will be skipped.")
+        number = (len(jobs) or config.hydra.sweeper.n_trials) - complete
+        Sweep.running = SweepProgress(folder, number)
+        Sweep.running.start()
+
+
+class SweepProgress(threading.Thread):
+    """Shows the jobs of a sweep, as their status.json tells: bars while they run, then a line each.
+
+    Args:
+        folder: of the sweep.
+        num_jobs: that it is going to run.
+
+    Attributes:
+        ended: state of each job that has ended since the start, by its folder.
+    """
+
+    def __init__(self, folder: Path, num_jobs: int) -> None:
+        super().__init__(daemon=True)
+        self.folder = folder
+        self.started = time.time()
+        self.stopped = threading.Event()
+        self.ended: dict[Path, str] = {}
+        self.progress = JobsProgress(num_jobs)
+
+    def run(self) -> None:
+        """Look at the jobs again and again."""
+        with self.progress:
+            while not self.stopped.wait(POLL):
+                self.look()
+            self.look()
+
+    def look(self) -> None:
+        """Show each job that runs, and once each that has ended."""
+        for file in sorted(self.folder.rglob(FILE)):
+            folder = file.parent
+            if folder in self.ended or not file.is_file() or file.stat().st_mtime < self.started:
+                continue
+            status, name = read_status(folder), str(folder.relative_to(self.folder))
+            if status.state == "running":
+                self.progress.show(name, status.iteration, status.iterations)
+                continue
+            self.ended[folder] = status.state
+            message = f"{status.state}: {status.error}"
+            if status.state == "finished":
+                message = f"finished: {accuracy(folder)}"
+            self.progress.end(name, f"{name} {message}")
+
+
+def accuracy(folder: Path) -> str:
+    """The accuracy of a finished run; that on the validation images, where settings are chosen."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kind = "validation" if "validation_accuracy" in metrics else "test"
+    return f"{kind} accuracy {metrics[f'{kind}_accuracy']:.2%}"
+
+
+def end() -> bool:
+    """End a sweep, if one has been started: stop its progress, write and print its report.
+
+    Returns:
+        Whether all jobs that were started have finished.
+    """
+    sweep = Sweep.running
+    if sweep is None:
+        return True
+    sweep.stopped.set()
+    sweep.join()
+    write_report(sweep.folder)
+    return set(sweep.ended.values()) <= {"finished"}
 
 
 def write_report(folder: Path) -> None:

@@ -4,27 +4,32 @@ import json
 import logging
 import platform
 import subprocess
+import sys
 import time
 import warnings
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import rich
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich.table import Table
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
+from sgan_lab.callbacks import Validation
+from sgan_lab.config_checks import EXPLAINED, explain
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluation import Evaluation, evaluate
 from sgan_lab.history import History
+from sgan_lab.job import end_with_parent
 from sgan_lab.settings import flatten
+from sgan_lab.status import StatusFile
+from sgan_lab.terminal import log_to
 
 log = logging.getLogger(__name__)
 
@@ -36,60 +41,80 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
 
 
-def train(config: DictConfig) -> None:
+def train(folder: Path) -> dict[str, Any]:
     """Train and test a classifier, and leave everything about it in the run folder.
 
+    Of several processes (Lightning's DDP) each trains; the first one tests and writes.
+
     Args:
-        config: as composed from `conf/`, already checked.
+        folder: of the run; its config.yaml is the configuration, checked and resolved.
+
+    Returns:
+        The content of metrics.json; in other processes than the first, nothing.
 
     Raises:
         UserError: data are missing or damaged, or training failed.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    commit = git_commit()  # now, since the checkout may change while the run trains
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    pl.seed_everything(config.seed, verbose=False)
+    is_first = rank_zero_only.rank == 0
+    with StatusFile(folder, explain) if is_first else nullcontext() as status:
+        config = OmegaConf.load(folder / "config.yaml")
+        commit = git_commit()  # now, since the checkout may change while the run trains
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
+        pl.seed_everything(config.seed, verbose=False)
 
-    data: SemiSupervisedData = instantiate(config.data)
-    model: pl.LightningModule = instantiate(
-        config.model,
-        image_shape=data.image_shape,
-        class_names=data.class_names,
-        _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
-    )
-    history = History()
-    trainer: pl.Trainer = instantiate(
-        config.trainer,
-        **model.training_limit,
-        logger=list(instantiate(config.logger).values()),
-        callbacks=[history, *instantiate(config.callbacks).values()],
-        default_root_dir=folder,
-    )
-    data = data.to(trainer.strategy.root_device)
+        data: SemiSupervisedData = instantiate(config.data)
+        model: pl.LightningModule = instantiate(
+            config.model,
+            image_shape=data.image_shape,
+            class_names=data.class_names,
+            _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
+        )
+        history = History()
+        trainer: pl.Trainer = instantiate(
+            config.trainer,
+            **model.training_limit,
+            logger=list(instantiate(config.logger).values()),
+            callbacks=[history, *instantiate(config.callbacks).values()],
+            default_root_dir=folder,
+        )
+        data = data.to(trainer.strategy.root_device)
+        validation = None
+        if data.validation is not None:
+            validation = Validation(data.validation, len(data.class_names))
+            trainer.callbacks.insert(1, validation)
+        batches = model.batches(data)
+        if is_first:
+            iterations = model.training_limit.get("max_steps") or trainer.max_epochs * len(batches)
+            status.progress = lambda: (trainer.global_step, iterations)
+        if trainer.global_rank:  # equal weights in all processes, but draws of their own
+            torch.manual_seed(config.seed + (trainer.global_rank << 32))  # seeds are below 2^32
 
-    started = time.perf_counter()
-    trainer.fit(model, model.batches(data))
-    seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        trainer.fit(model, batches)
+        seconds = time.perf_counter() - started
+        if not is_first:
+            return {}
 
-    model.to(trainer.strategy.root_device)
-    evaluation = evaluate(model, data.test, len(data.class_names))
-    for name, figure in model.figures(history).items():
-        figure.savefig(folder / f"{name}.png")
-    metrics = run_metrics(config, data, evaluation, trainer.global_step, seconds, commit)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            log_test(logger, config, data, evaluation, trainer.global_step)
-    print_summary(metrics, folder)
+        model.to(trainer.strategy.root_device)
+        evaluation = evaluate(model, data.test, len(data.class_names))
+        for name, figure in model.figures(history).items():
+            figure.savefig(folder / f"{name}.png")
+        metrics = run_metrics(config, data, evaluation, trainer, seconds, commit)
+        if validation is not None:
+            metrics["validation_accuracy"] = validation.evaluation.accuracy
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                log_test(logger, config, data, evaluation, trainer.global_step)
+    return metrics
 
 
 def run_metrics(
     config: DictConfig,
     data: SemiSupervisedData,
     evaluation: Evaluation,
-    iterations: int,
+    trainer: pl.Trainer,
     seconds: float,
     commit: str | None,
 ) -> dict[str, Any]:
@@ -103,9 +128,10 @@ def run_metrics(
         "num_labeled": len(data.labeled.labels),
         "num_unlabeled": len(data.unlabeled_images),
         "seed": config.seed,
-        "iterations": iterations,
+        "iterations": trainer.global_step,
         "seconds": seconds,
-        "iterations_per_second": iterations / seconds,
+        "iterations_per_second": trainer.global_step / seconds,
+        "processes": trainer.world_size,
         "num_threads": torch.get_num_threads(),
         "device": str(data.test.labels.device),
         "machine": f"{platform.machine()}, {platform.system()}",
@@ -153,21 +179,18 @@ def log_test(
     logger.finalize("success")
 
 
-def print_summary(metrics: dict[str, Any], folder: Path) -> None:
-    """The closing table."""
-    table = Table(title="Result", show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")  # a folder is to be copied, so never cut
-    table.add_row(
-        "test accuracy",
-        f"{metrics['test_accuracy']:.2%} ({metrics['test_errors']} errors "
-        f"of {metrics['test_images']:,})",
-    )
-    table.add_row("test loss", f"{metrics['test_loss']:.4f}")
-    table.add_row("labeled images", f"{metrics['num_labeled']:,}")
-    table.add_row("iterations", f"{metrics['iterations']:,}")
-    table.add_row(
-        "time", f"{metrics['seconds']:.0f} s, {metrics['iterations_per_second']:.1f} it/s"
-    )
-    table.add_row("folder", str(folder))
-    rich.print(table)
+def main() -> None:
+    """`python -m sgan_lab.training FOLDER PREFIX`, as `sgan_lab.job` starts it."""
+    folder, prefix = Path(sys.argv[1]), sys.argv[2]
+    end_with_parent()
+    if rank_zero_only.rank == 0:
+        log_to(folder, prefix)
+    try:
+        train(folder)
+    except Exception as error:
+        log.error("%s", explain(error), exc_info=not isinstance(error, EXPLAINED))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

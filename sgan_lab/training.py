@@ -22,7 +22,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
 from sgan_lab.data import SemiSupervisedData
-from sgan_lab.evaluation import Evaluation, evaluate
+from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.history import History
 from sgan_lab.settings import flatten
 

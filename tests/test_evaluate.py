@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sgan_lab.data import LabeledImages, scale
-from sgan_lab.evaluation import evaluate
+from sgan_lab.evaluate import evaluate
 
 
 class Brightness(nn.Module):

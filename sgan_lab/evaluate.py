@@ -26,7 +26,7 @@ from torchmetrics.functional.classification import (
 
 from sgan_lab import data, losses, plots
 from sgan_lab.classifier import Classifier, load_classifier
-from sgan_lab.data import LabeledImages, SemiSupervisedData, image_paths, read_images, scale
+from sgan_lab.data import LabeledImages, image_paths, read_images, scale
 from sgan_lab.errors import DataError, UserError
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
@@ -48,7 +48,7 @@ class Evaluation:
     Attributes:
         loss: mean cross-entropy, in nats.
         confusion: counts, (true class, predicted class).
-        calibration_error: mean gap between confidence and accuracy over 15 equal bins of
+        calibration_error: mean absolute gap between confidence and accuracy over 15 equal bins of
             confidence, weighted by their images; 0 to 1.
         labels: the true classes, (N,).
         probabilities: of the classes, (N, classes).
@@ -136,7 +136,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
             f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
         )
     try:
-        found: SemiSupervisedData = DATA_FUNCTIONS[target](**settings)
+        found = DATA_FUNCTIONS[target](**settings)
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{path}: data does not fit {target}: {error}") from error
     expected = (classifier.image_shape, tuple(classifier.class_names))

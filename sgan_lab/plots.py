@@ -72,7 +72,7 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
     for axes in grid:
         axes.axis("off")
     for axes, image, caption in zip(grid, images, captions, strict=False):
-        axes.imshow(image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(caption, fontsize=9)
     figure.suptitle(f"{len(images)} most confident of {errors} errors: true → predicted class")
     return figure

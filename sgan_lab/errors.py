@@ -18,3 +18,7 @@ class DataError(UserError):
 
 class NonFiniteLossError(UserError):
     """A loss became infinite or not a number during training."""
+
+
+class ExportError(UserError):
+    """A classifier cannot be exported; the message says why."""

@@ -1,7 +1,8 @@
-"""Classify image files with a trained classifier: `python -m sgan_lab.predict CHECKPOINT IMAGE...`.
+"""Classify image files with a trained classifier.
 
-Prints CSV: the file, the class, its probability, and D(x), the probability that the discriminator
-gives the image of being real (of the supervised baseline's D(x) nothing was learned).
+As `sgan-lab predict` or `python -m sgan_lab.predict`. Prints CSV: the file, the class, its
+probability, and D(x), the probability that the discriminator gives the image of being real (of the
+supervised baseline's D(x) nothing was learned).
 """
 
 import argparse
@@ -40,12 +41,10 @@ def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction
             yield Prediction(classifier.class_names[label], probability, real_probability)
 
 
-def main() -> None:
+def main(prog: str | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m sgan_lab.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
@@ -66,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m sgan_lab.predict")

@@ -7,7 +7,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
 from sgan_lab.data import LabeledImages
-from sgan_lab.evaluation import Evaluation, evaluate
+from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.sgan import SGAN
 from sgan_lab.terminal import training_progress
 

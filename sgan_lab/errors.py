@@ -22,3 +22,7 @@ class NonFiniteLossError(UserError):
 
 class JobError(UserError):
     """A job of a sweep has failed; its run.log holds what is known."""
+
+
+class ExportError(UserError):
+    """A classifier cannot be exported; the message says why."""

@@ -1,5 +1,6 @@
 """Figures of a run. They use no display: each is an object to be saved or logged."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -7,6 +8,8 @@ from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 
 from sgan_lab.history import History
+
+WORST_COLUMNS = 5
 
 
 def discriminator_supervised_loss(history: History) -> Figure:
@@ -52,4 +55,24 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
     axes = figure.subplots()
     plot_confusion_matrix(confusion, ax=axes, labels=list(class_names), cmap="Blues")
     axes.set_title("Confusion matrix, test set")
+    return figure
+
+
+def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure:
+    """Misclassified images, the most confident ones of all errors.
+
+    Args:
+        images: bytes (N, channels, height, width).
+        captions: one an image.
+        errors: how many images are misclassified in all.
+    """
+    rows = max(1, math.ceil(len(images) / WORST_COLUMNS))
+    figure = Figure(figsize=(2 * WORST_COLUMNS, 2.4 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, WORST_COLUMNS, squeeze=False).flatten()
+    for axes in grid:
+        axes.axis("off")
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=9)
+    figure.suptitle(f"{len(images)} most confident of {errors} errors: true → predicted class")
     return figure

@@ -1,32 +1,24 @@
-"""Classify image files with a trained classifier: `python -m sgan_lab.predict CHECKPOINT IMAGE...`.
+"""Classify image files with a trained classifier.
 
-Prints CSV: the file, the class, its probability, and D(x), the probability that the discriminator
-gives the image of being real (of the supervised baseline's D(x) nothing was learned).
+As `sgan-lab predict` or `python -m sgan_lab.predict`. Prints CSV: the file, the class, its
+probability, and D(x), the probability that the discriminator gives the image of being real (of the
+supervised baseline's D(x) nothing was learned).
 """
 
 import argparse
 import csv
-import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.data import image_paths, read_images, scale
-from sgan_lab.errors import DataError, UserError
-from sgan_lab.networks import Discriminator
+from sgan_lab.errors import UserError
 
 BATCH_SIZE = 256  # images at once; changes memory and speed only
-
-
-class Classifier(NamedTuple):
-    """A trained discriminator in inference mode, with what is needed to feed and read it."""
-
-    network: Discriminator
-    image_shape: tuple[int, int, int]
-    class_names: list[str]
 
 
 class Prediction(NamedTuple):
@@ -35,28 +27,6 @@ class Prediction(NamedTuple):
     class_name: str
     probability: float
     real_probability: float
-
-
-def load_classifier(checkpoint: Path) -> Classifier:
-    """The classifier of a checkpoint; only tensors and plain values are read, no code is run.
-
-    Raises:
-        DataError: the file cannot be read or is no checkpoint of this program.
-    """
-    try:
-        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        image_shape = tuple(content["hyper_parameters"]["image_shape"])
-        class_names = list(content["hyper_parameters"]["class_names"])
-        network = Discriminator(image_shape, len(class_names))
-        prefix = "discriminator."
-        weights = content["state_dict"].items()
-        network.load_state_dict(
-            {name.removeprefix(prefix): w for name, w in weights if name.startswith(prefix)}
-        )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{checkpoint} is no readable checkpoint of sgan_lab: {reason}") from error
-    return Classifier(network.eval(), image_shape, class_names)
 
 
 @torch.inference_mode()
@@ -71,12 +41,10 @@ def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction
             yield Prediction(classifier.class_names[label], probability, real_probability)
 
 
-def main() -> None:
+def main(prog: str | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m sgan_lab.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
@@ -97,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m sgan_lab.predict")

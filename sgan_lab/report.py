@@ -1,4 +1,4 @@
-"""Report over the runs of one or many sweeps: `python -m sgan_lab.report PATH...`.
+"""Report over the runs of one or many sweeps, as `sgan-lab report` or `python -m sgan_lab.report`.
 
 Runs that differ in nothing but the seed form a group. Its interval is the 95 % confidence interval
 of the mean by Student's t, mean ± t(0.975, n - 1) s / sqrt(n), which takes the accuracies of
@@ -208,9 +208,9 @@ def print_summary(summary: pd.DataFrame) -> None:
     rich.print(table)
 
 
-def main() -> None:
+def main(prog: str | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m sgan_lab.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="folder with runs")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the report")
     arguments = parser.parse_args()
@@ -225,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m sgan_lab.report")

@@ -24,7 +24,7 @@ from sgan_lab import plots
 from sgan_lab.callbacks import Validation
 from sgan_lab.config_checks import EXPLAINED, explain
 from sgan_lab.data import SemiSupervisedData
-from sgan_lab.evaluation import Evaluation, evaluate
+from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.history import History
 from sgan_lab.job import end_with_parent
 from sgan_lab.settings import flatten

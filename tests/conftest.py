@@ -17,6 +17,23 @@ def mnist_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def baseline_run(tmp_path_factory) -> Path:
+    """Folder of a short run on digits, good enough to be right and wrong; tests only read it."""
+    folder = tmp_path_factory.mktemp("baseline") / "run"
+    command = [sys.executable, "-m", "sgan_lab.run", "data=digits", "model=supervised"]
+    options = ["model.epochs=5", "num_threads=1", "trainer=cpu", f"hydra.run.dir={folder}"]
+    subprocess.run([*command, *options], cwd=folder.parent, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(baseline_run) -> Path:
+    """The checkpoint of `baseline_run`."""
+    (path,) = (baseline_run / "checkpoints").iterdir()
+    return path
+
+
 @pytest.fixture
 def command_line(tmp_path):
     """Runs `python -m sgan_lab.run` in an empty folder and returns the finished process."""

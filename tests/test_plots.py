@@ -37,3 +37,15 @@ def test_confusion_matrix_shows_counts_and_names():
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["5", "1", "0", "7"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_worst_images_stand_under_their_captions():
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 4, 4)
+    captions = [f"caption {index}" for index in range(6)]
+    figure = plots.worst_images(images, captions, errors=9)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == captions
+    assert [axes.images[0].get_array().max() for axes in shown] == list(range(6))
+    assert "6 most confident of 9 errors" in figure.get_suptitle()
+    nothing = plots.worst_images(images[:0], [], errors=0)
+    assert not any(axes.images for axes in nothing.axes)

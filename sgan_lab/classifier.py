@@ -1,0 +1,43 @@
+"""The classifier of a checkpoint, as `evaluate`, `predict` and `export` take it away."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sgan_lab.errors import DataError
+from sgan_lab.networks import Discriminator
+
+
+class Classifier(NamedTuple):
+    """A trained discriminator in inference mode, with what is needed to feed and read it."""
+
+    network: Discriminator
+    image_shape: tuple[int, int, int]
+    class_names: list[str]
+
+
+def load_classifier(checkpoint: Path) -> Classifier:
+    """The classifier of a checkpoint; only tensors and plain values are read, no code is run.
+
+    Raises:
+        DataError: the file cannot be read or is no checkpoint of this program.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*TorchScript archive")  # the error says it
+            content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        image_shape = tuple(content["hyper_parameters"]["image_shape"])
+        class_names = list(content["hyper_parameters"]["class_names"])
+        network = Discriminator(image_shape, len(class_names))
+        prefix = "discriminator."
+        weights = content["state_dict"].items()
+        network.load_state_dict(
+            {name.removeprefix(prefix): w for name, w in weights if name.startswith(prefix)}
+        )
+    except Exception as error:  # other files each fail in their own way
+        # torch goes on to advise loading without weights_only, which would run the file's code.
+        reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__
+        raise DataError(f"{checkpoint} is no readable checkpoint of sgan_lab: {reason}") from error
+    return Classifier(network.eval(), image_shape, class_names)

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["train", "report", "evaluate", "predict", "export"]
+
+
+def sgan_lab(*arguments, cwd=None):
+    command = [sys.executable, "-m", "sgan_lab.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_every_command_with_a_line(arguments):
+    result = sgan_lab(*arguments)
+    assert result.returncode == 0
+    listed = [line.split() for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert [words[0] for words in listed] == COMMANDS
+    assert all(len(words) > 2 for words in listed)
+
+
+def test_help_needs_no_torch():
+    probe = "import sys; sys.argv[1:] = []; from sgan_lab.cli import main; main(); "
+    probe += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_usage_names_the_command_as_it_was_called(command):
+    assert sgan_lab(command, "--help").stdout.startswith(f"usage: sgan-lab {command} ")
+    module = [sys.executable, "-m", f"sgan_lab.{command}", "--help"]
+    usage = subprocess.run(module, capture_output=True, text=True, check=True).stdout
+    assert usage.startswith(f"usage: python -m sgan_lab.{command} ")
+
+
+def test_an_unknown_command_is_one_message():
+    near = sgan_lab("evalute")
+    assert near.returncode == 1
+    assert near.stderr == "sgan-lab has no command evalute. Did you mean evaluate?\n"
+    far = sgan_lab("xyzzy")
+    assert far.returncode == 1
+    assert far.stderr == "sgan-lab has no command xyzzy. See sgan-lab --help.\n"
+
+
+def test_train_hands_everything_to_hydra(tmp_path):
+    result = sgan_lab("train", "data=digits", "seed=7", "--cfg", "job", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "seed: 7" in result.stdout
+    assert "sgan_lab.data.digits" in result.stdout
+    wrong = sgan_lab("train", "iterations=0", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (1, "iterations=0: must be an integer >= 1\n")
+    usage = sgan_lab("train", "--bogus", cwd=tmp_path).stderr
+    assert usage.startswith("usage: sgan-lab train ")
+
+
+def test_the_commands_reach_their_modules(checkpoint, tmp_path):
+    result = sgan_lab("export", checkpoint, "--format", "torchscript", "--output", tmp_path / "new")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "new").is_file()
+    result = sgan_lab("report", checkpoint.parent.parent, "--output", tmp_path / "report")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "report" / "report.html").is_file()

@@ -1,0 +1,169 @@
+"""Figures over many runs. They use no display and no torch: each is an object to be saved."""
+
+import io
+import itertools
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from sgan_lab.runs import group_name, setting_text, settings_of
+
+MANY = 10  # more lines than colors that can be told apart, or more ticks than fit
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
+PLAIN = FuncFormatter(lambda value, _: f"{value:.4g}")
+
+
+def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
+    """Test accuracy, and error on a logarithmic axis, against a setting.
+
+    Args:
+        summary: see `runs.summarize`.
+        key: the setting on the horizontal axis.
+
+    Returns:
+        A line with its intervals as a band for each combination of the other settings; separate
+        dots with intervals where the setting is no number.
+    """
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    accuracy, error = figure.subplots(1, 2)
+    errors = summary.assign(mean=1 - summary["mean"], low=1 - summary.high, high=1 - summary.low)
+    draw_groups(accuracy, summary, key)
+    draw_groups(error, errors, key)
+    bottom, top = accuracy.get_ylim()
+    accuracy.set(ylabel="test accuracy", ylim=(max(bottom, 0), min(top, 1.01)))
+    error.set(ylabel="test error (log)")
+    error.set_yscale("log", nonpositive="clip")
+    positive = errors[["mean", "low"]].where(lambda values: values > 0).min(axis=None)
+    error.set_ylim(0.8 * positive, min(error.get_ylim()[1], 1.05))
+    error.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axes in (accuracy, error):
+        axes.yaxis.set_major_formatter(PERCENT)
+    add_legend(figure, accuracy)
+    return figure
+
+
+def difference_figure(differences: pd.DataFrame, key: str) -> Figure:
+    """Paired differences of test accuracy against a setting; see `runs.paired_differences`."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="black", linewidth=1)
+    draw_groups(axes, differences, key)
+    axes.set(ylabel="difference of test accuracy, percentage points")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.4g}"))
+    add_legend(figure, axes)
+    return figure
+
+
+def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
+    """Means and intervals of a table of groups against one of its settings."""
+    table = table.dropna(subset=[key])
+    is_number = pd.api.types.is_numeric_dtype(table[key]) and table[key].dtype != bool
+    values = sorted(table[key].unique(), key=None if is_number else str)
+    other = [name for name in settings_of(table) if name != key]
+    groups = list(table.groupby(other, dropna=False)) if other else [((), table)]
+    for place, ((settings, group), color) in enumerate(
+        zip(groups, line_colors(len(groups)), strict=True)
+    ):
+        line = group.sort_values(key)
+        x = line[key]
+        if not is_number:  # side by side
+            x = x.map(values.index) + 0.6 * ((place + 0.5) / len(groups) - 0.5)
+        axes.errorbar(
+            x,
+            line["mean"],
+            yerr=line.high - line["mean"],
+            fmt="o-" if is_number else "o",
+            capsize=3,
+            color=color,
+            label=group_name(dict(zip(other, settings, strict=True))),
+        )
+        if is_number:
+            axes.fill_between(x, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+    axes.set_xlabel(key)
+    axes.grid(alpha=0.3)
+    if not is_number:
+        axes.set_xticks(range(len(values)), map(setting_text, values))
+        axes.set_xlim(-0.5, len(values) - 0.5)
+        return
+    if spans_decades(values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(PLAIN)
+    if len(values) <= MANY:
+        axes.set_xticks(values, map(setting_text, values))
+        axes.minorticks_off()
+
+
+def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
+    """Learning curves: a panel a scalar, a line a group with the range of its runs as a band.
+
+    Args:
+        curves: by name of the group, see `event_files.mean_curves`.
+    """
+    scalars = list(dict.fromkeys(itertools.chain(*(table.scalar for table in curves.values()))))
+    columns = min(3, len(scalars))
+    rows = -(-len(scalars) // columns)
+    figure = Figure(figsize=(1 + 4 * columns, 1 + 3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    colors = line_colors(len(curves), ordered=True)
+    lengths = [table.iteration.max() for table in curves.values()]
+    for axes, scalar in zip(panels, scalars, strict=False):
+        for (name, table), color in zip(curves.items(), colors, strict=True):
+            line = table[table.scalar == scalar]
+            axes.plot(line.iteration, line["mean"], color=color, linewidth=1.3, label=name)
+            axes.fill_between(
+                line.iteration, line.low, line.high, color=color, alpha=0.15, linewidth=0
+            )
+        axes.set(title=scalar, xlabel="iteration")
+        axes.grid(alpha=0.3)
+        if spans_decades(lengths):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(PLAIN)
+        if "accuracy" in scalar:
+            axes.yaxis.set_major_formatter(PERCENT)
+        elif spans_decades([y for line in axes.lines for y in line.get_ydata()]):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(PLAIN)
+            axes.yaxis.set_minor_formatter("")
+    for axes in panels[len(scalars) :]:
+        axes.remove()
+    add_legend(figure, panels[0])
+    return figure
+
+
+def samples_figure(samples: dict[str, bytes]) -> Figure:
+    """Images side by side, by caption, each as PNG."""
+    columns = min(4, len(samples))
+    rows = -(-len(samples) // columns)
+    figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels:
+        axes.axis("off")
+    for axes, (caption, image) in zip(panels, samples.items(), strict=False):
+        axes.imshow(matplotlib.image.imread(io.BytesIO(image)))
+        axes.set_title(caption, fontsize=9)
+    return figure
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """One legend for a figure, below its panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels):
+        columns = max(1, int(figure.get_figwidth() * 11 // (max(map(len, labels)) + 6)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def line_colors(number: int, ordered: bool = False) -> Sequence[str | np.ndarray]:
+    """Colors for some lines: a scale where their order means something or they are many."""
+    if ordered or number > MANY:
+        return matplotlib.colormaps["viridis"](np.linspace(0, 0.9, number))
+    return [f"C{index}" for index in range(number)]
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Whether a logarithmic axis shows some values better than a linear one."""
+    return min(values) > 0 and max(values) > 5 * min(values)

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     ImageEvent,
 )
 
-POINTS = 100  # of a curve
+POINTS = 50  # of a curve, at most
 SAMPLES = "generator/images"  # see callbacks.py
 
 

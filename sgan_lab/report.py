@@ -171,8 +171,8 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
             curves.setdefault(of_group["model"], {})[group_name(others)] = mean_curves(points)
         lowest = group.seed.idxmin()
         if image := events[lowest].samples:
-            caption = f"{group_name(others) or of_group['model']}\nseed {group.seed[lowest]}"
-            samples[f"{caption}, iteration {image.step:,}"] = image.encoded_image_string
+            which = f"seed {setting_text(group.seed[lowest])}, iteration {image.step:,}"
+            samples[f"{group_name(of_group)}\n{which}"] = image.encoded_image_string
     sections = [
         Section(
             f"Learning curves, {model}",
@@ -190,7 +190,13 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
     if samples:
         alt = "Generated images of the groups of runs, side by side"
         picture = Picture("samples.png", alt, samples_figure(samples))
-        sections.append(Section("Generated images", "The last ones of one run.", [picture]))
+        sections.append(
+            Section(
+                "Generated images",
+                "The last ones of a run of each group, that of the lowest seed.",
+                [picture],
+            )
+        )
     return sections
 
 
@@ -208,7 +214,7 @@ def shown_statistics(table: pd.DataFrame, form: str = "{:.2f}%") -> pd.DataFrame
     """A table of groups as text, its statistics in percent."""
     count = "pairs" if "pairs" in table else "runs"
     shown = table[[*settings_of(table), count]].map(setting_text)
-    numbers = (100 * table[["mean", "std", "low", "high"]]).map(form.format)
+    numbers = (100 * table[["mean", "std", "low", "high"]]).map(form.format).astype(str)
     numbers["std"] = numbers["std"].str.lstrip("+")
     numbers["95 % interval"] = numbers.low + " to " + numbers.high
     numbers.loc[table[count] == 1, ["std", "95 % interval"]] = ""
@@ -227,10 +233,11 @@ def facts(runs: pd.DataFrame) -> dict[str, str]:
     swept = {
         key: ", ".join(map(setting_text, finished[key].drop_duplicates().sort_values()))
         for key in [*varied_settings(runs), "seed"]
+        if finished[key].nunique() > 1
     }
     return {
         "Runs": f"{len(runs)}: " + ", ".join(f"{states[state]} {state}" for state in states.index),
-        "Swept": "; ".join(f"{key} = {values}" for key, values in swept.items() if values),
+        "Swept": "; ".join(f"{key} = {values}" for key, values in swept.items()) or "nothing",
         "Method": METHOD,
     }
 
@@ -264,8 +271,9 @@ def html_page(runs: pd.DataFrame, sections: list[Section], figures: Path) -> str
             parts.append(f"<p>{html.escape(section.text)}</p>")
         for picture in section.pictures:
             image = base64.b64encode((figures / picture.name).read_bytes()).decode()
-            alt = html.escape(picture.alt)
-            parts.append(f'<img alt="{alt}" src="data:image/png;base64,{image}">')
+            alt, width = html.escape(picture.alt), 96 * picture.figure.get_figwidth()
+            source = f"data:image/png;base64,{image}"
+            parts.append(f'<img alt="{alt}" width="{width:.0f}" src="{source}">')
         if section.table is not None:
             parts.append(f"<div>{section.table.to_html(index=False, border=0)}</div>")
     return PAGE.format(body="\n".join(parts))
@@ -283,8 +291,9 @@ dt {{ font-weight: 600 }} dd {{ margin: 0 }}
 div {{ overflow-x: auto }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }}
 th, td {{ border-bottom: 1px solid #ddd; padding: .2rem .75rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere }}
-th {{ background: #f4f4f4; overflow-wrap: normal }}
+  vertical-align: top; overflow-wrap: break-word }}
+td:first-child {{ overflow-wrap: anywhere; min-width: 10rem }}
+th {{ background: #f4f4f4 }}
 tbody tr:hover {{ background: #fafae6 }}
 img {{ max-width: 100% }}
 </style></head>

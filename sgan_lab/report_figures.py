@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
@@ -36,11 +37,13 @@ def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
     draw_groups(error, errors, key)
     bottom, top = accuracy.get_ylim()
     accuracy.set(ylabel="test accuracy", ylim=(max(bottom, 0), min(top, 1.01)))
-    error.set(ylabel="test error (log)")
-    error.set_yscale("log", nonpositive="clip")
-    positive = errors[["mean", "low"]].where(lambda values: values > 0).min(axis=None)
-    error.set_ylim(0.8 * positive, min(error.get_ylim()[1], 1.05))
-    error.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    error.set(ylabel="test error")
+    least = errors[["mean", "low"]].where(lambda values: values > 0).min(axis=None)
+    if least > 0:  # not where every run is without error
+        top = min(error.get_ylim()[1], 1.05)
+        error.set_yscale("log", nonpositive="clip")
+        error.set_ylim(0.8 * least, top)
+        label_decades(error.yaxis)
     for axes in (accuracy, error):
         axes.yaxis.set_major_formatter(PERCENT)
     add_legend(figure, accuracy)
@@ -92,7 +95,7 @@ def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
         return
     if spans_decades(values):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(PLAIN)
+        label_decades(axes.xaxis)
     if len(values) <= MANY:
         axes.set_xticks(values, map(setting_text, values))
         axes.minorticks_off()
@@ -107,7 +110,7 @@ def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
     scalars = list(dict.fromkeys(itertools.chain(*(table.scalar for table in curves.values()))))
     columns = min(3, len(scalars))
     rows = -(-len(scalars) // columns)
-    figure = Figure(figsize=(1 + 4 * columns, 1 + 3 * rows), layout="constrained")
+    figure = Figure(figsize=(3.7 * columns, 0.7 + 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     colors = line_colors(len(curves), ordered=True)
     lengths = [table.iteration.max() for table in curves.values()]
@@ -122,13 +125,12 @@ def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
         axes.grid(alpha=0.3)
         if spans_decades(lengths):
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(PLAIN)
+            label_decades(axes.xaxis)
         if "accuracy" in scalar:
             axes.yaxis.set_major_formatter(PERCENT)
         elif spans_decades([y for line in axes.lines for y in line.get_ydata()]):
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(PLAIN)
-            axes.yaxis.set_minor_formatter("")
+            label_decades(axes.yaxis)
     for axes in panels[len(scalars) :]:
         axes.remove()
     add_legend(figure, panels[0])
@@ -139,7 +141,7 @@ def samples_figure(samples: dict[str, bytes]) -> Figure:
     """Images side by side, by caption, each as PNG."""
     columns = min(4, len(samples))
     rows = -(-len(samples) // columns)
-    figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(2.75 * columns, 3.2 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels:
         axes.axis("off")
@@ -162,6 +164,14 @@ def line_colors(number: int, ordered: bool = False) -> Sequence[str | np.ndarray
     if ordered or number > MANY:
         return matplotlib.colormaps["viridis"](np.linspace(0, 0.9, number))
     return [f"C{index}" for index in range(number)]
+
+
+def label_decades(axis: Axis) -> None:
+    """Plain numbers along a logarithmic axis, between the decades, too, where there are few."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    axis.set_major_formatter(PLAIN)
+    axis.set_minor_formatter("")
 
 
 def spans_decades(values: Sequence[float]) -> bool:

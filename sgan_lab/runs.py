@@ -64,25 +64,31 @@ def by_number(path: Path) -> list[str | int]:
 def read_run(folder: Path) -> dict[str, Any]:
     """State, results and settings of one run folder."""
     status = read_status(folder)
-    row: dict[str, Any] = {"status": status.state, "error": status.error}
+    row: dict[str, Any] = {
+        "status": status.state,
+        "error": status.error and " ".join(status.error.split()),
+    }
     if status.iterations:
         row |= {"iteration": status.iteration, "last_iteration": status.iterations}
     has_metrics = (folder / "metrics.json").is_file()
     if status.state == "unknown" and not has_metrics:
         row["status"] = "no result"
     has_result = status.state == "finished" or (status.state == "unknown" and has_metrics)
+    file = folder / "config.yaml"
     try:
-        if has_result or (folder / "config.yaml").is_file():
-            row |= read_settings(folder / "config.yaml")
+        if has_result or file.is_file():
+            row |= read_settings(file)
         if has_result:
-            metrics = json.loads((folder / "metrics.json").read_text())
+            file = folder / "metrics.json"
+            metrics = json.loads(file.read_text())
             if not 0 <= metrics["test_accuracy"] <= 1:
                 raise ValueError(f"test_accuracy is {metrics['test_accuracy']}")
             row |= {"status": "finished", **{key: metrics[key] for key in RESULTS}}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
     except Exception as error:  # YAML and JSON each have their own
-        row |= {"status": "damaged", "error": f"{type(error).__name__}: {error}"}
+        reason = f"{file.name}: {type(error).__name__}: {error}"
+        row |= {"status": "damaged", "error": " ".join(reason.split())}
     return row
 
 
@@ -92,7 +98,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     settings = flatten(config)
     for key in ("seed", "model"):
         if settings.get(key) is None:
-            raise ValueError(f"{file.name} has no {key}")
+            raise ValueError(f"no {key}")
     for key in ("iterations", "sample_interval"):
         if key not in config["model"]:
             settings.pop(key, None)

@@ -28,6 +28,7 @@ from sgan_lab.report_figures import (
 )
 from sgan_lab.runs import (
     LABELS,
+    distinct,
     group_name,
     paired_differences,
     read_runs,
@@ -41,12 +42,12 @@ from sgan_lab.runs import (
 METHOD = (
     "Mean, standard deviation (n − 1) and 95 % confidence interval of the mean over seeds: "
     "mean ± t(0.975, n − 1) · std / √n, Student's t, which takes seeds for independent and "
-    "accuracies for normally distributed. Runs of equal settings and seed count once, with their "
-    "mean. Runs without a result enter no mean."
+    "accuracies for normally distributed, and knows no bounds at 0 and 100 %. Runs of equal "
+    "settings and seed count once, with their mean. Runs without a result enter no mean."
 )
 PAIRING = (
-    "Difference of test accuracy, in percentage points, between runs of equal seed and settings; "
-    "the interval is Student's t over the pairs."
+    "Difference of test accuracy, in percentage points, between runs that agree in the seed and in "
+    "every varied setting that both models have; the interval is Student's t over the pairs."
 )
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 
@@ -118,21 +119,13 @@ def report_sections(
     ]
     sections.append(Section("Groups of runs", table=shown_statistics(summary)))
     if len(differences):
-        pictures = [
-            Picture(
-                f"difference_{LABELS}.png",
-                f"Paired differences of test accuracy against {LABELS}, with 95 % intervals",
-                difference_figure(differences, LABELS),
-            )
-        ]
-        sections.append(
-            Section(
-                "Paired difference",
-                PAIRING,
-                pictures if LABELS in swept_keys(differences) else [],
-                shown_statistics(differences, "{:+.2f}"),
-            )
-        )
+        pictures = []
+        if LABELS in swept_keys(differences):
+            alt = f"Paired differences of test accuracy against {LABELS}, with 95 % intervals"
+            figure = difference_figure(differences, LABELS)
+            pictures.append(Picture(file_name("difference", LABELS), alt, figure))
+        table = shown_statistics(differences, "{:+.2f}")
+        sections.append(Section("Paired difference", PAIRING, pictures, table))
     sections += event_sections(runs)
     unfinished = runs[runs.status != "finished"]
     if len(unfinished):
@@ -172,7 +165,7 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
         lowest = group.seed.idxmin()
         if image := events[lowest].samples:
             which = f"seed {setting_text(group.seed[lowest])}, iteration {image.step:,}"
-            samples[f"{group_name(of_group)}\n{which}"] = image.encoded_image_string
+            samples[f"{group_name(of_group)}, {which}"] = image.encoded_image_string
     sections = [
         Section(
             f"Learning curves, {model}",
@@ -231,7 +224,7 @@ def facts(runs: pd.DataFrame) -> dict[str, str]:
     states = runs.status.value_counts()
     finished = runs[runs.status == "finished"].infer_objects()
     swept = {
-        key: ", ".join(map(setting_text, finished[key].drop_duplicates().sort_values()))
+        key: ", ".join(map(setting_text, distinct(finished[key])))
         for key in [*varied_settings(runs), "seed"]
         if finished[key].nunique() > 1
     }

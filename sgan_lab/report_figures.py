@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -12,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from sgan_lab.runs import group_name, setting_text, settings_of
+from sgan_lab.runs import distinct, group_name, is_number, setting_text, settings_of
 
 MANY = 10  # more lines than colors that can be told apart, or more ticks than fit
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
@@ -65,31 +66,30 @@ def difference_figure(differences: pd.DataFrame, key: str) -> Figure:
 def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
     """Means and intervals of a table of groups against one of its settings."""
     table = table.dropna(subset=[key])
-    is_number = pd.api.types.is_numeric_dtype(table[key]) and table[key].dtype != bool
-    values = sorted(table[key].unique(), key=None if is_number else str)
+    values, has_axis = distinct(table[key]), is_number(table[key])
+    table = table.sort_values(key, key=lambda column: column.map(values.index))
     other = [name for name in settings_of(table) if name != key]
     groups = list(table.groupby(other, dropna=False)) if other else [((), table)]
     for place, ((settings, group), color) in enumerate(
         zip(groups, line_colors(len(groups)), strict=True)
     ):
-        line = group.sort_values(key)
-        x = line[key]
-        if not is_number:  # side by side
+        x = group[key]
+        if not has_axis:  # side by side
             x = x.map(values.index) + 0.6 * ((place + 0.5) / len(groups) - 0.5)
         axes.errorbar(
             x,
-            line["mean"],
-            yerr=line.high - line["mean"],
-            fmt="o-" if is_number else "o",
+            group["mean"],
+            yerr=group.high - group["mean"],
+            fmt="o-" if has_axis else "o",
             capsize=3,
             color=color,
             label=group_name(dict(zip(other, settings, strict=True))),
         )
-        if is_number:
-            axes.fill_between(x, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+        if has_axis:
+            axes.fill_between(x, group.low, group.high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel(key)
     axes.grid(alpha=0.3)
-    if not is_number:
+    if not has_axis:
         axes.set_xticks(range(len(values)), map(setting_text, values))
         axes.set_xlim(-0.5, len(values) - 0.5)
         return
@@ -147,7 +147,7 @@ def samples_figure(samples: dict[str, bytes]) -> Figure:
         axes.axis("off")
     for axes, (caption, image) in zip(panels, samples.items(), strict=False):
         axes.imshow(matplotlib.image.imread(io.BytesIO(image)))
-        axes.set_title(caption, fontsize=9)
+        axes.set_title(textwrap.fill(caption, 36), fontsize=9)
     return figure
 
 

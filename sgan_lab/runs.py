@@ -185,6 +185,16 @@ def settings_of(table: pd.DataFrame) -> list[str]:
     return [key for key in table.columns if key not in statistics_]
 
 
+def is_number(values: pd.Series) -> bool:
+    """Whether a setting's values are all numbers, so that an axis can show them."""
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def distinct(values: pd.Series) -> list[Any]:
+    """The values of a setting, in order; text where they are not all numbers."""
+    return sorted(values.dropna().unique(), key=None if is_number(values) else str)
+
+
 def setting_text(value: Any) -> str:
     """A setting as on the command line; nothing for one that a run does not have."""
     if pd.isna(value):

@@ -88,6 +88,21 @@ def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
     assert "note=[bold]" in capsys.readouterr().out
 
 
+def test_models_alone_are_compared_without_a_figure_against_labels(tmp_path):
+    for model in ("SGAN", "Supervised"):
+        make_run(tmp_path / model, model, 50, 0, 0.8)
+    write_report(read_runs([tmp_path]), tmp_path)
+    assert "| SGAN − Supervised |" in (tmp_path / "report.md").read_text()
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["accuracy_model.png"]
+
+
+def test_a_setting_may_be_a_number_here_and_text_there(tmp_path):
+    for note in (None, 3, "b"):
+        make_run(tmp_path / str(note), "SGAN", 50, 0, 0.8, note=note)
+    write_report(read_runs([tmp_path]), tmp_path)
+    assert "Swept: note = 3, b, null\n" in (tmp_path / "report.md").read_text()
+
+
 def test_a_report_without_any_result_is_written(tmp_path):
     make_run(tmp_path / "run", "SGAN", 50, 0)
     write_report(read_runs([tmp_path]), tmp_path)

@@ -49,6 +49,7 @@ PAIRING = (
     "Difference of test accuracy, in percentage points, between runs that agree in the seed and in "
     "every varied setting that both models have; the interval is Student's t over the pairs."
 )
+NBSP = "\N{NO-BREAK SPACE}"
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 
 
@@ -130,7 +131,7 @@ def report_sections(
     unfinished = runs[runs.status != "finished"]
     if len(unfinished):
         reached = unfinished.iteration.map("{:,.0f}".format)
-        reached += unfinished.last_iteration.map(" of {:,.0f}".format)
+        reached += unfinished.last_iteration.map((f"{NBSP}of{NBSP}" + "{:,.0f}").format)
         table = unfinished[["run", "status"]].assign(
             iteration=reached.where(unfinished.iteration.notna(), ""),
             error=unfinished.error.map(setting_text),
@@ -209,7 +210,7 @@ def shown_statistics(table: pd.DataFrame, form: str = "{:.2f}%") -> pd.DataFrame
     shown = table[[*settings_of(table), count]].map(setting_text)
     numbers = (100 * table[["mean", "std", "low", "high"]]).map(form.format).astype(str)
     numbers["std"] = numbers["std"].str.lstrip("+")
-    numbers["95 % interval"] = numbers.low + " to " + numbers.high
+    numbers["95 % interval"] = numbers.low + f"{NBSP}to{NBSP}" + numbers.high
     numbers.loc[table[count] == 1, ["std", "95 % interval"]] = ""
     return shown.join(numbers[["mean", "std", "95 % interval"]])
 

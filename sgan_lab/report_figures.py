@@ -31,19 +31,21 @@ def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
         A line with its intervals as a band for each combination of the other settings; separate
         dots with intervals where the setting is no number.
     """
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     accuracy, error = figure.subplots(1, 2)
+    summary = summary.dropna(subset=[key])
     errors = summary.assign(mean=1 - summary["mean"], low=1 - summary.high, high=1 - summary.low)
     draw_groups(accuracy, summary, key)
     draw_groups(error, errors, key)
     bottom, top = accuracy.get_ylim()
     accuracy.set(ylabel="test accuracy", ylim=(max(bottom, 0), min(top, 1.01)))
     error.set(ylabel="test error")
-    least = errors[["mean", "low"]].where(lambda values: values > 0).min(axis=None)
-    if least > 0:  # not where every run is without error
+    least = errors[["mean", "low"]].where(lambda values: values > 0).min()
+    if least["mean"] > 0:  # not where every run is without error
         top = min(error.get_ylim()[1], 1.05)
         error.set_yscale("log", nonpositive="clip")
-        error.set_ylim(0.8 * least, top)
+        # An interval that comes close to 0, or crosses it, would take all of the axis.
+        error.set_ylim(max(0.8 * least.min(), 0.25 * least["mean"]), top)
         label_decades(error.yaxis)
     for axes in (accuracy, error):
         axes.yaxis.set_major_formatter(PERCENT)
@@ -53,10 +55,10 @@ def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
 
 def difference_figure(differences: pd.DataFrame, key: str) -> Figure:
     """Paired differences of test accuracy against a setting; see `runs.paired_differences`."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="black", linewidth=1)
-    draw_groups(axes, differences, key)
+    draw_groups(axes, differences.dropna(subset=[key]), key)
     axes.set(ylabel="difference of test accuracy, percentage points")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.4g}"))
     add_legend(figure, axes)
@@ -64,8 +66,7 @@ def difference_figure(differences: pd.DataFrame, key: str) -> Figure:
 
 
 def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
-    """Means and intervals of a table of groups against one of its settings."""
-    table = table.dropna(subset=[key])
+    """Means and intervals of a table of groups against a setting that all of them have."""
     values, has_axis = distinct(table[key]), is_number(table[key])
     table = table.sort_values(key, key=lambda column: column.map(values.index))
     other = [name for name in settings_of(table) if name != key]
@@ -110,7 +111,7 @@ def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
     scalars = list(dict.fromkeys(itertools.chain(*(table.scalar for table in curves.values()))))
     columns = min(3, len(scalars))
     rows = -(-len(scalars) // columns)
-    figure = Figure(figsize=(3.7 * columns, 0.7 + 2.8 * rows), layout="constrained")
+    figure = Figure(figsize=(3.7 * columns, 0.2 + 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     colors = line_colors(len(curves), ordered=True)
     lengths = [table.iteration.max() for table in curves.values()]
@@ -141,21 +142,24 @@ def samples_figure(samples: dict[str, bytes]) -> Figure:
     """Images side by side, by caption, each as PNG."""
     columns = min(4, len(samples))
     rows = -(-len(samples) // columns)
-    figure = Figure(figsize=(2.75 * columns, 3.2 * rows), layout="constrained")
+    titles = [textwrap.fill(caption, 33) for caption in samples]
+    height = 2.9 + 0.16 * max(title.count("\n") for title in titles)
+    figure = Figure(figsize=(2.75 * columns, height * rows), layout="compressed")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels:
         axes.axis("off")
-    for axes, (caption, image) in zip(panels, samples.items(), strict=False):
+    for axes, title, image in zip(panels, titles, samples.values(), strict=False):
         axes.imshow(matplotlib.image.imread(io.BytesIO(image)))
-        axes.set_title(textwrap.fill(caption, 36), fontsize=9)
+        axes.set_title(title, fontsize=9)
     return figure
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """One legend for a figure, below its panels."""
+    """One legend for a figure, below its panels, for which the figure grows."""
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
         columns = max(1, int(figure.get_figwidth() * 11 // (max(map(len, labels)) + 6)))
+        figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(labels) // columns))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -29,6 +29,7 @@ from sgan_lab.report_figures import (
 from sgan_lab.runs import (
     LABELS,
     distinct,
+    finished_runs,
     group_name,
     paired_differences,
     read_runs,
@@ -130,8 +131,9 @@ def report_sections(
     sections += event_sections(runs)
     unfinished = runs[runs.status != "finished"]
     if len(unfinished):
-        reached = unfinished.iteration.map("{:,.0f}".format)
-        reached += unfinished.last_iteration.map((f"{NBSP}of{NBSP}" + "{:,.0f}").format)
+        number = "{:,.0f}".format
+        reached = unfinished.iteration.map(number) + f"{NBSP}of{NBSP}"
+        reached += unfinished.last_iteration.map(number)
         table = unfinished[["run", "status"]].assign(
             iteration=reached.where(unfinished.iteration.notna(), ""),
             error=unfinished.error.map(setting_text),
@@ -155,9 +157,9 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
     """Learning curves of each model, and generated images side by side, from the event files."""
     curves: dict[str, dict[str, pd.DataFrame]] = {}
     samples = {}
-    settings = varied_settings(runs)
-    events = read_all_events(runs[runs.status == "finished"])
-    for values, group in runs[runs.status == "finished"].groupby(settings, dropna=False):
+    settings, finished = varied_settings(runs), finished_runs(runs)
+    events = read_all_events(finished)
+    for values, group in finished.groupby(settings, dropna=False):
         of_group = dict(zip(settings, values, strict=True))
         points = [events[folder].points for folder in group.index if len(events[folder].points)]
         others = {key: value for key, value in of_group.items() if key != "model"}
@@ -167,30 +169,16 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
         if image := events[lowest].samples:
             which = f"seed {setting_text(group.seed[lowest])}, iteration {image.step:,}"
             samples[f"{group_name(of_group)}, {which}"] = image.encoded_image_string
-    sections = [
-        Section(
-            f"Learning curves, {model}",
-            BANDS,
-            [
-                Picture(
-                    file_name("curves", model),
-                    f"Learning curves of {model}, a panel a scalar",
-                    curves_figure(lines),
-                )
-            ],
-        )
-        for model, lines in curves.items()
-    ]
+    sections = []
+    for model, lines in curves.items():
+        alt = f"Learning curves of {model}, a panel a scalar"
+        picture = Picture(file_name("curves", model), alt, curves_figure(lines))
+        sections.append(Section(f"Learning curves, {model}", BANDS, [picture]))
     if samples:
         alt = "Generated images of the groups of runs, side by side"
         picture = Picture("samples.png", alt, samples_figure(samples))
-        sections.append(
-            Section(
-                "Generated images",
-                "The last ones of a run of each group, that of the lowest seed.",
-                [picture],
-            )
-        )
+        text = "The last ones of a run of each group, that of the lowest seed."
+        sections.append(Section("Generated images", text, [picture]))
     return sections
 
 
@@ -223,7 +211,7 @@ def file_name(kind: str, name: str) -> str:
 def facts(runs: pd.DataFrame) -> dict[str, str]:
     """What the report is about, by heading."""
     states = runs.status.value_counts()
-    finished = runs[runs.status == "finished"].infer_objects()
+    finished = finished_runs(runs)
     swept = {
         key: ", ".join(map(setting_text, distinct(finished[key])))
         for key in [*varied_settings(runs), "seed"]
@@ -278,7 +266,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem;
-  max-width: 72rem }}
+  max-width: 80rem }}
 h2 {{ margin-top: 2.5rem; border-bottom: 2px solid #ddd }}
 dl {{ display: grid; grid-template-columns: max-content auto; gap: .25rem 1rem }}
 dt {{ font-weight: 600 }} dd {{ margin: 0 }}
@@ -287,7 +275,7 @@ table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabul
 th, td {{ border-bottom: 1px solid #ddd; padding: .2rem .75rem; text-align: left;
   vertical-align: top; overflow-wrap: break-word }}
 td:first-child {{ overflow-wrap: anywhere; min-width: 10rem }}
-th {{ background: #f4f4f4 }}
+th {{ background: #f4f4f4; overflow-wrap: anywhere; min-width: 3rem }}
 tbody tr:hover {{ background: #fafae6 }}
 img {{ max-width: 100% }}
 </style></head>

@@ -86,7 +86,7 @@ def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
             color=color,
             label=group_name(dict(zip(other, settings, strict=True))),
         )
-        if has_axis:
+        if has_axis and len(groups) <= MANY:  # more bands would hide the lines
             axes.fill_between(x, group.low, group.high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel(key)
     axes.grid(alpha=0.3)

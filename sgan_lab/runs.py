@@ -105,9 +105,14 @@ def read_settings(file: Path) -> dict[str, Any]:
     return {key: "null" if value is None else value for key, value in settings.items()}
 
 
+def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a result."""
+    return runs[runs.status == "finished"].infer_objects()  # gaps are gone: numbers are numbers
+
+
 def varied_settings(runs: pd.DataFrame) -> list[str]:
     """The settings in which finished runs differ, the seed aside; at least the model."""
-    finished = runs[runs.status == "finished"]
+    finished = finished_runs(runs)
     return [
         key
         for key in runs.columns
@@ -118,8 +123,7 @@ def varied_settings(runs: pd.DataFrame) -> list[str]:
 
 def accuracy_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy of the finished runs by varied settings and seed."""
-    finished = runs[runs.status == "finished"].infer_objects()
-    groups = finished.groupby([*varied_settings(runs), "seed"], dropna=False)
+    groups = finished_runs(runs).groupby([*varied_settings(runs), "seed"], dropna=False)
     return groups.test_accuracy.mean().reset_index()
 
 

@@ -11,7 +11,8 @@ CIRCUMSTANCES = ("num_threads", "trainer", "logger", "callbacks", "sweep", "hydr
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
     """Settings by dotted key; the group's `_target_` is its last name: {"model": "SGAN"}.
 
-    A key of a group that repeats a top-level key, such as model.iterations, is left out.
+    A key of a group that repeats a top-level key, such as model.iterations, is left out, and so is
+    the folder of data sets that are the same in every folder.
     """
     settings = {}
     for group, value in config.items():
@@ -21,11 +22,17 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
         for key, of_group in value.items():
             if key == "_target_":
                 settings[group] = str(of_group).rsplit(".", 1)[-1]
-            elif key not in config:
+            elif key not in config and not is_place(group, key, value):
                 settings[f"{group}.{key}"] = (
                     of_group if isinstance(of_group, int | float | str | None) else str(of_group)
                 )
     return settings
+
+
+def is_place(group: str, key: str, settings: dict[str, Any]) -> bool:
+    """Whether a setting is the folder of a data set that is the same everywhere."""
+    known = str(settings.get("_target_")).endswith(".torchvision_images")
+    return (group, key) == ("data", "root") and known
 
 
 def experiment_settings(config: DictConfig) -> dict[str, Any]:

@@ -1,80 +1,106 @@
-import json
-import math
+import re
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
-from sgan_lab.errors import DataError
-from sgan_lab.report import (
-    accuracy_figure,
-    read_runs,
-    summarize,
-    swept_numbers,
-    varied_settings,
-    write_report,
-)
+from sgan_lab.report import print_summary, write_report
+from sgan_lab.runs import read_runs, summarize
+from sgan_lab.status import Status, write_status
+from tests.test_event_files import write_events
+from tests.test_runs import make_run, make_sweep
 
 
-def make_run(folder, model, num_labeled, seed, accuracy=None, **top_level):
-    """A run folder as `sgan_lab.run` leaves it; without an accuracy, one that did not finish."""
-    folder.mkdir(parents=True)
-    (folder / "run.log").touch()
-    config = {
-        "seed": seed,
-        "iterations": 100,
-        "num_threads": seed + 1,
-        "data": {"_target_": "sgan_lab.data.digits", "num_labeled": num_labeled},
-        "model": {"_target_": f"sgan_lab.models.{model}", "iterations": 100},
-        "logger": {"tensorboard": {"save_dir": str(folder)}},
-        **top_level,
+def part(report, heading):
+    """A part of the Markdown report."""
+    return report.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_report_has_every_run_group_difference_and_figure(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep")
+    for model in ("SGAN", "Net"):
+        loss = {"labeled/class_loss": {10: 2.0, 20: 0.1}}
+        write_events(sweep / f"{model}500", loss, images=[10, 20] if model == "SGAN" else [])
+    folder = tmp_path / "report"
+    folder.mkdir()
+    write_report(read_runs([sweep]), folder)
+
+    assert len(pd.read_csv(folder / "runs.csv")) == 12
+    assert pd.read_csv(folder / "summary.csv")["mean"].tolist() == pytest.approx(
+        [0.61, 0.81, 0.705, 0.91]
+    )
+    assert pd.read_csv(folder / "differences.csv").pairs.tolist() == [3, 2]
+    report = (folder / "report.md").read_text()
+    assert "Runs: 12: 11 finished, 1 no result" in report
+    assert "data.num_labeled = 50, 100; model = Net, SGAN; seed = 0, 1, 2" in report
+    assert re.search(
+        r"\| 100 +\| Net +\| 2 +\| 70.50% +\| 0.71% +\|", part(report, "Groups of runs")
+    )
+    assert re.search(r"\| Net − SGAN +\| 50 +\| 3 +\| -20.00 ", part(report, "Paired difference"))
+    assert "Net1002" in part(report, "Runs without a result, in no mean")
+    assert "SGAN1000" not in part(report, "Runs without a result, in no mean")
+    assert part(report, "Runs").count("| finished") == 11
+    pictures = re.findall(r"!\[.+\]\((.+)\)", report)
+    assert pictures == [
+        "figures/accuracy_data.num_labeled.png",
+        "figures/accuracy_model.png",
+        "figures/difference_data.num_labeled.png",
+        "figures/curves_Net.png",
+        "figures/curves_SGAN.png",
+        "figures/samples.png",
+    ]
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    page = (folder / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == len(pictures)
+    assert page.count("<img alt=") == len(pictures)
+    assert not re.search(r"https?:|src=\"(?!data:)|<link|<script", page)
+    assert {path.name for path in folder.iterdir()} == {
+        *("runs.csv", "summary.csv", "differences.csv"),
+        *("report.md", "report.html", "figures"),
     }
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    if accuracy is not None:
-        metrics = {"test_accuracy": accuracy, "test_errors": 1, "seconds": 2.0}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
-@pytest.fixture
-def sweep(tmp_path):
-    """Two models at two label counts, three seeds each; one run has no result."""
-    accuracies = {("SGAN", 50): 0.8, ("SGAN", 100): 0.9, ("Net", 50): 0.6, ("Net", 100): 0.7}
-    for (model, labels), accuracy in accuracies.items():
-        for seed in range(3):
-            missing = (model, labels, seed) == ("Net", 100, 2)
-            value = None if missing else accuracy + 0.01 * seed
-            make_run(tmp_path / f"{model}{labels}{seed}", model, labels, seed, value)
-    return tmp_path
+def test_values_are_escaped_wherever_they_come_from(tmp_path):
+    odd = "<script>alert(1)</script>|$\\bad$[red]"
+    for seed, note in enumerate((odd, "plain")):
+        make_run(tmp_path / f"<b>odd{seed}", "SGAN", 50, 0, 0.8, **{"../<i>|": note})
+    write_status(make_run(tmp_path / "failed", "SGAN", 50, 1), Status("failed", odd, 5, 1000))
+    write_report(read_runs([tmp_path]), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert not re.search("<script|<b>|<i>", page)
+    assert "&lt;b&gt;odd0" in page
+    assert page.count("&lt;script&gt;") == 4  # what was swept, its group, its run, the error
+    assert "<td>5\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}1,000</td>" in page
+    markdown = (tmp_path / "report.md").read_text()
+    assert not re.search(r"(?<!\\)<", markdown)
+    (row,) = [
+        line for line in markdown.splitlines() if line.startswith("| failed") and "1,000" in line
+    ]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5
+    assert len(list((tmp_path / "figures").iterdir())) == 1
 
 
-def test_runs_are_grouped_over_seeds_by_what_was_swept(sweep):
-    runs = read_runs([sweep])
-    assert len(runs) == 12
-    assert set(varied_settings(runs)) == {"data.num_labeled", "model"}
-    summary = summarize(runs).set_index(["model", "data.num_labeled"])
-    assert summary.runs.to_dict() == {
-        ("Net", 50): 3,
-        ("Net", 100): 2,
-        ("SGAN", 50): 3,
-        ("SGAN", 100): 3,
-    }
-    group = summary.loc[("SGAN", 100)]
-    assert group["mean"] == pytest.approx(0.91)
-    assert group["std"] == pytest.approx(0.01)
-    # The table's t(0.975) for two degrees of freedom is 4.303.
-    half = 4.303 * 0.01 / math.sqrt(3)
-    assert (group.low, group.high) == pytest.approx((0.91 - half, 0.91 + half), abs=1e-5)
-    # The run without a result is in no mean.
-    assert summary.loc[("Net", 100), "mean"] == pytest.approx(0.705)
+def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
+    for note in ("[red]", "[bold]"):
+        make_run(tmp_path / note, "SGAN", 50, 0, 0.8, note=note)
+    print_summary(summarize(read_runs([tmp_path])))
+    assert "note=[bold]" in capsys.readouterr().out
 
 
-def test_one_run_has_no_interval(tmp_path):
-    make_run(tmp_path / "run", "SGAN", 50, 0, 0.8)
-    (row,) = summarize(read_runs([tmp_path])).to_dict("records")
-    assert (row["runs"], row["mean"]) == (1, 0.8)
-    assert all(math.isnan(row[name]) for name in ("std", "low", "high"))
+def test_models_alone_are_compared_without_a_figure_against_labels(tmp_path):
+    for model in ("SGAN", "Supervised"):
+        make_run(tmp_path / model, model, 50, 0, 0.8)
+    write_report(read_runs([tmp_path]), tmp_path)
+    assert "| SGAN − Supervised |" in (tmp_path / "report.md").read_text()
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["accuracy_model.png"]
+
+
+def test_a_setting_may_be_a_number_here_and_text_there(tmp_path):
+    for note in (None, 3, "b"):
+        make_run(tmp_path / str(note), "SGAN", 50, 0, 0.8, note=note)
+    write_report(read_runs([tmp_path]), tmp_path)
+    assert "Swept: note = 3, b, null\n" in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_without_any_result_is_written(tmp_path):
@@ -83,44 +109,36 @@ def test_a_report_without_any_result_is_written(tmp_path):
     assert "no result" in (tmp_path / "report.html").read_text()
 
 
-def test_figures_have_a_line_a_model_against_the_swept_number(sweep):
-    summary = summarize(read_runs([sweep]))
-    assert swept_numbers(summary) == ["data.num_labeled"]
-    accuracy, error = accuracy_figure(summary, "data.num_labeled").axes
-    lines = {container.get_label(): container.lines[0] for container in accuracy.containers}
-    assert set(lines) == {"model=SGAN", "model=Net"}
-    assert list(lines["model=SGAN"].get_xdata()) == [50, 100]
-    assert list(lines["model=SGAN"].get_ydata()) == pytest.approx([0.81, 0.91])
-    assert error.get_yscale() == "log"
-    assert [label.get_text() for label in accuracy.get_xticklabels()] == ["50", "100"]
+def test_a_report_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+    runs = read_runs([make_sweep(tmp_path / "sweep")])
+    (tmp_path / "report").mkdir()
+    write_report(runs, tmp_path / "report")
+    before = {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")}
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("sgan_lab.report.html_page", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(runs.head(3), tmp_path / "report")
+    assert {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")} == before
 
 
-def test_the_report_lists_every_run_and_escapes_names(sweep):
-    make_run(sweep / "<b>odd", "SGAN", 50, 9, note="<script>alert(1)</script>")
-    runs = read_runs([sweep])
-    write_report(runs, sweep)
-    assert len(pd.read_csv(sweep / "runs.csv")) == 13
-    assert len(pd.read_csv(sweep / "summary.csv")) == 4
-    page = (sweep / "report.html").read_text()
-    assert "<script>" not in page
-    assert "<b>odd" not in page
-    assert "&lt;b&gt;odd" in page
-    assert "http" not in page
-    assert page.count("data:image/png;base64,") == 1
-    markdown = (sweep / "report.md").read_text()
-    unfinished = markdown.split("## Runs without a result")[1].split("## Runs")[0]
-    assert "Net1002" in unfinished
-    assert "<b>odd" in unfinished
-    assert "SGAN1000" not in unfinished
+def test_the_command_line_reports_or_says_what_is_wrong(tmp_path):
+    def report(*arguments):
+        command = [sys.executable, "-m", "sgan_lab.report", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    make_run(tmp_path / "runs" / "run", "SGAN", 50, 0, 0.8)
+    output = tmp_path / "new" / "report"
+    result = report(tmp_path / "runs", "--output", output)
+    assert result.returncode == 0, result.stderr
+    assert "80.00%" in result.stdout
+    assert (output / "report.html").is_file()
+    result = report(output)
+    assert (result.returncode, result.stderr) == (1, f"No runs in {output}.\n")
 
 
-def test_damaged_and_missing_runs_are_named(sweep, tmp_path_factory):
-    empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(DataError, match="No runs in"):
-        read_runs([empty])
-    (sweep / "SGAN500" / "metrics.json").write_text('{"test_accuracy": ')
-    with pytest.raises(DataError, match="SGAN500 is no readable run"):
-        read_runs([sweep])
-    command = [sys.executable, "-m", "sgan_lab.report", str(empty)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+def test_a_report_needs_no_torch():
+    probe = "import sys, sgan_lab.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0

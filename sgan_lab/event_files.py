@@ -1,0 +1,72 @@
+"""What runs wrote for TensorBoard, read with its own reader: curves and generated images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tensorboard.backend.event_processing.event_accumulator import (
+    IMAGES,
+    SCALARS,
+    EventAccumulator,
+    ImageEvent,
+)
+
+POINTS = 50  # of a curve, at most
+SAMPLES = "generator/images"  # see callbacks.py
+
+
+class Events(NamedTuple):
+    """The events of one run.
+
+    Attributes:
+        points: columns `scalar`, `iteration` and `value`, of each scalar that has a curve.
+        samples: the last grid of generated images, as `step` and PNG; None where there is none.
+    """
+
+    points: pd.DataFrame
+    samples: ImageEvent | None
+
+
+def read_events(folder: Path) -> Events:
+    """The events in a run folder."""
+    reader = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 1})  # 0 for all
+    reader.Reload()
+    tags = reader.Tags()
+    points = [
+        (tag, event.step, event.value)
+        for tag in tags[SCALARS]
+        if len(reader.Scalars(tag)) > 1
+        for event in reader.Scalars(tag)
+    ]
+    return Events(
+        pd.DataFrame(points, columns=["scalar", "iteration", "value"]),
+        reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None,
+    )
+
+
+def mean_curves(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Curves over the runs of a group: in each bin of iterations the mean of the runs' means.
+
+    Args:
+        runs: `Events.points` of each run.
+
+    Returns:
+        Columns `scalar`, `iteration` (mean of the bin's), `mean`, and `low` and `high`, the least
+        and the greatest mean of a run; in the order in which the runs wrote their scalars.
+    """
+    points = pd.concat(runs, keys=range(len(runs)), names=["run"]).reset_index("run")
+    width = points.iteration.max() / POINTS
+    points["bin"] = np.ceil(points.iteration / width)
+    of_runs = points.groupby(["scalar", "bin", "run"], sort=False).mean()
+    return (
+        of_runs.groupby(["scalar", "bin"], sort=False)
+        .agg(
+            iteration=("iteration", "mean"),
+            mean=("value", "mean"),
+            low=("value", "min"),
+            high=("value", "max"),
+        )
+        .reset_index("scalar")
+    )

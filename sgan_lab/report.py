@@ -1,4 +1,4 @@
-"""Report over the runs of one or many sweeps, as `sgan-lab report` or `python -m sgan_lab.report`."""
+"""Report over the runs of sweeps, as `sgan-lab report` or `python -m sgan_lab.report`."""
 
 import argparse
 import base64

@@ -1,0 +1,60 @@
+"""An SGAN in two processes, each of which saves what it drew and what it learned.
+
+`python -m tests.ddp_program FOLDER`; Lightning starts the second process with the same command.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning import Trainer
+
+from sgan_lab.data import SemiSupervisedBatches
+from sgan_lab.sgan import SGAN
+from tests.test_sgan import CLASSES, SHAPE, make_data
+
+ITERATIONS = 2
+
+
+def make_sgan():
+    """The same weights in every process; without dropout, in float64, to be computed again."""
+    torch.manual_seed(0)
+    sgan = SGAN(SHAPE, CLASSES, ITERATIONS, ITERATIONS, 1, 3e-4, 1e-3, 1e-3)
+    sgan.discriminator.layers[6].p = 0
+    return sgan.double()
+
+
+def main():
+    sgan, draws = make_sgan(), []
+    noise, training_step = sgan.noise, sgan.training_step
+
+    def recorded_noise(num_images):
+        draws.append(noise(num_images).double())
+        return draws[-1]
+
+    def recorded_step(batch, batch_idx):
+        images, labels, unlabeled_images = batch
+        draws.append(batch._make((images.double(), labels, unlabeled_images.double())))
+        return training_step(draws[-1], batch_idx)
+
+    sgan.noise, sgan.training_step = recorded_noise, recorded_step
+    preset = OmegaConf.load(Path(__file__).parent.parent / "conf" / "trainer" / "ddp.yaml")
+    trainer = Trainer(
+        **sgan.training_limit,
+        accelerator="cpu",
+        devices=preset.devices,
+        strategy=preset.strategy,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    torch.manual_seed(trainer.global_rank)
+    trainer.fit(sgan, SemiSupervisedBatches(make_data(), ITERATIONS))
+    result = {"draws": draws, "weights": sgan.state_dict()}
+    torch.save(result, Path(sys.argv[1]) / f"{trainer.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main()

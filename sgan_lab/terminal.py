@@ -7,6 +7,7 @@ from typing import Any
 import rich
 from rich.progress import (
     BarColumn,
+    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -14,7 +15,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 NARROW = 80  # columns of a terminal below which bars are left out
@@ -39,10 +40,12 @@ def log_to(folder: Path, prefix: str = "") -> None:
 
 
 class RateColumn(ProgressColumn):
-    """Iterations per second, averaged over the last half minute."""
+    """Iterations per second, averaged over the last half minute; nothing for other tasks."""
 
     def render(self, task: Task) -> Text:
         """The rate, or a dash before the first iterations."""
+        if not task.fields.get("iterations", True):
+            return Text()
         return Text("-" if task.speed is None else f"{task.speed:.1f} it/s")
 
 
@@ -50,8 +53,11 @@ def training_progress() -> Progress:
     """A bar for iterations; nothing where there is no terminal, without the bar in a narrow one."""
     console = rich.get_console()
     columns = [
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn(
+            "{task.description}",
+            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=console.width // 2),
+        ),
+        MofNCompleteColumn(),
         BarColumn(),
         RateColumn(),
         TimeRemainingColumn(compact=True),
@@ -72,7 +78,7 @@ class JobsProgress:
     def __init__(self, num_jobs: int) -> None:
         self.progress = training_progress()
         self.jobs: dict[str, TaskID] = {}
-        self.sweep = self.progress.add_task("jobs", total=num_jobs)
+        self.sweep = self.progress.add_task("jobs", total=num_jobs, iterations=False)
 
     def __enter__(self) -> "JobsProgress":
         self.progress.start()

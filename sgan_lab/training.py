@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
@@ -39,6 +42,7 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
+FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HParams
 
 
 def train(folder: Path) -> dict[str, Any]:
@@ -174,9 +178,20 @@ def log_test(
         "iterations": iteration,
         **{key: value for key, value in settings.items() if key.startswith("model")},
     }
-    for summary in hparams(parameters, result):
+    summaries = hparams(parameters, result)
+    show_first(summaries[0], [key for key in parameters if key.endswith(FIRST_COLUMNS)])
+    for summary in summaries:
         writer.file_writer.add_summary(summary)
     logger.finalize("success")
+
+
+def show_first(experiment: Summary, names: Sequence[str]) -> None:
+    """Have TensorBoard's HParams show some columns; it would show five in alphabetical order."""
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    for column in content.experiment.hparam_infos:
+        column.differs = column.name in names
+    plugin_data.content = content.SerializeToString()
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.test_data import make_image_folder
 
@@ -77,6 +78,15 @@ def test_an_sgan_run_leaves_a_complete_folder(command_line, tmp_path):
     assert b"model.labeled_learning_rate" in hparams
     assert b"_target_" not in hparams
     assert b"model.iterations" not in hparams  # it is iterations already
+    columns = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    infos = HParamsPluginData.FromString(columns).experiment.hparam_infos
+    assert sorted(info.name for info in infos if info.differs) == [
+        "model.generator_learning_rate",
+        "model.labeled_learning_rate",
+        "model.unlabeled_learning_rate",
+        "num_labeled",
+        "seed",
+    ]
 
 
 def test_a_baseline_run_leaves_its_curves(command_line, tmp_path):

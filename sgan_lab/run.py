@@ -67,6 +67,8 @@ def main() -> None:
         with exit_on_error():
             sys.argv[1:] = sweep.resume_arguments(sys.argv[1:])
             train()
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells have it for SIGINT
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None

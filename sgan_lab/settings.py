@@ -4,8 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-# Groups and keys that say how a run is computed, stored or shown, not what it trains.
-CIRCUMSTANCES = ("num_threads", "trainer", "logger", "callbacks", "sweep", "hydra")
+CIRCUMSTANCES = ("logger", "callbacks", "sweep", "hydra")  # where a run is stored, how shown
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def is_place(group: str, key: str, settings: dict[str, Any]) -> bool:
 
 
 def experiment_settings(config: DictConfig) -> dict[str, Any]:
-    """The flat settings that say what a run trains, seed included, `CIRCUMSTANCES` left out."""
+    """The flat settings that a run's result depends on: all groups but `CIRCUMSTANCES`."""
     keys = [key for key in config if key not in CIRCUMSTANCES]
     chosen = OmegaConf.masked_copy(config, keys)  # the others may not be resolvable yet
     return flatten(OmegaConf.to_container(chosen, resolve=True))

@@ -1,5 +1,6 @@
 """Sweeps: their jobs, checked before the first one starts; their progress; how they end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -130,22 +131,20 @@ def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
 def check_threads(config: DictConfig, num_parallel: int) -> None:
     """Check that jobs at the same time do not fight for the cores.
 
+    Where `num_threads` is null, the jobs are given their share of the cores by OMP_NUM_THREADS.
+
     Raises:
         ConfigError: together they have more threads than there are cores.
     """
-    if num_parallel == 1:
+    if num_parallel <= 1:
         return
     from joblib import cpu_count
 
     cores = cpu_count()
     if num_parallel > cores:
-        raise ConfigError(
-            "hydra.launcher.n_jobs"
-            if "n_jobs" in config.hydra.launcher
-            else "hydra.sweeper.max_batch_size",
-            num_parallel,
-            f"must be at most {cores}, the number of cores",
-        )
+        has_limit = "n_jobs" in config.hydra.launcher
+        key = "hydra.launcher.n_jobs" if has_limit else "hydra.sweeper.max_batch_size"
+        raise ConfigError(key, num_parallel, f"must be at most {cores}, the number of cores")
     limit = cores // num_parallel
     if config.num_threads is not None and config.num_threads > limit:
         raise ConfigError(
@@ -153,7 +152,7 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
             config.num_threads,
             f"must be 1 to {limit} or null with {num_parallel} jobs at once on {cores} cores",
         )
-    os.environ["OMP_NUM_THREADS"] = str(limit)  # for jobs with num_threads=null
+    os.environ["OMP_NUM_THREADS"] = str(limit)
 
 
 def check_resumed(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
@@ -223,7 +222,7 @@ def clear(folder: Path) -> None:
 
 
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
-    """Run a job of a sweep in a process of its own, unless it is complete already.
+    """Run a job of a sweep in a process of its own; one that a resumed sweep has complete, not.
 
     Args:
         config: of the job.
@@ -236,10 +235,10 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
     Raises:
         UserError: the job has failed; its status.json says so.
     """
-    complete = complete_run(config, folder.parent)
+    complete = config.sweep.resume and complete_run(config, Path(config.sweep.resume))
     if complete:
-        if complete != folder:
-            shutil.rmtree(folder)  # Hydra's files alone
+        if complete.resolve() != folder.resolve():
+            shutil.rmtree(folder)  # Hydra's files
         return json.loads((complete / "metrics.json").read_text())
     clear(folder)
     try:
@@ -262,12 +261,11 @@ class Sweep(Callback):
             name_by_swept(config)
             jobs = sweep_jobs(config)
             check_sweep(config, jobs)
-        folder = Path(config.hydra.sweep.dir).absolute()
-        complete = sum(complete_run(job, folder) is not None for job in jobs)
-        if complete:
-            print(f"{complete} of {len(jobs)} jobs are complete already and will be skipped.")
-        number = (len(jobs) or config.hydra.sweeper.n_trials) - complete
-        Sweep.running = SweepProgress(folder, number)
+        folder, number = Path(config.hydra.sweep.dir).absolute(), len(jobs)
+        if config.sweep.resume:
+            number = sum(complete_run(job, folder) is None for job in jobs)
+            print(f"{len(jobs) - number} of {len(jobs)} jobs are complete and will be skipped.")
+        Sweep.running = SweepProgress(folder, number or config.hydra.sweeper.get("n_trials"))
         Sweep.running.start()
 
 
@@ -276,13 +274,13 @@ class SweepProgress(threading.Thread):
 
     Args:
         folder: of the sweep.
-        num_jobs: that it is going to run.
+        num_jobs: that it is going to run; None where that is not known.
 
     Attributes:
         ended: state of each job that has ended since the start, by its folder.
     """
 
-    def __init__(self, folder: Path, num_jobs: int) -> None:
+    def __init__(self, folder: Path, num_jobs: int | None) -> None:
         super().__init__(daemon=True)
         self.folder = folder
         self.started = time.time()
@@ -294,7 +292,8 @@ class SweepProgress(threading.Thread):
         """Look at the jobs again and again."""
         with self.progress:
             while not self.stopped.wait(POLL):
-                self.look()
+                with contextlib.suppress(FileNotFoundError):  # jobs clear their folders
+                    self.look()
             self.look()
 
     def look(self) -> None:
@@ -342,10 +341,11 @@ def write_report(folder: Path) -> None:
 
     try:
         runs = report.read_runs([folder])
-    except DataError as error:
+        summary = report.write_report(runs, folder)
+    except (DataError, OSError) as error:
         print(f"No report: {error}")
         return
-    report.print_summary(report.write_report(runs, folder))
+    report.print_summary(summary)
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")

@@ -72,10 +72,10 @@ class JobsProgress:
     """Bars of all jobs of a sweep that run, and above them the number of those that have ended.
 
     Args:
-        num_jobs: that the sweep is going to run.
+        num_jobs: that the sweep is going to run; None where that is not known.
     """
 
-    def __init__(self, num_jobs: int) -> None:
+    def __init__(self, num_jobs: int | None) -> None:
         self.progress = training_progress()
         self.jobs: dict[str, TaskID] = {}
         self.sweep = self.progress.add_task("jobs", total=num_jobs, iterations=False)

@@ -58,7 +58,7 @@ def test_a_failed_job_leaves_the_others_and_is_run_again_by_resume(command_line,
     before = complete.stat().st_mtime_ns
     result = command_line("sweep.resume=sweep")
     assert result.returncode == 0, result.stderr
-    assert "1 of 2 jobs are complete already" in result.stdout
+    assert "1 of 2 jobs are complete" in result.stdout
     assert states(sweep) == {"data.root=bad": "finished", "data.root=good": "finished"}
     assert complete.stat().st_mtime_ns == before
     assert len(list((sweep / "data.root=bad").glob("events.out.*"))) == len(
@@ -75,7 +75,7 @@ def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_pat
     assert len(before) == 2
     result = command_line(*arguments, "data.num_labeled=100,50", "sweep.resume=sweep")
     assert result.returncode == 0, result.stderr
-    assert "2 of 4 jobs are complete already" in result.stdout
+    assert "2 of 4 jobs are complete" in result.stdout
     assert len(list(sweep.glob("*/metrics.json"))) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -152,7 +152,9 @@ def test_optuna_maximizes_the_validation_accuracy(command_line, tmp_path):
     assert "data.num_validation=0: must be > 0" in refused.stderr
     assert list(tmp_path.iterdir()) == []
 
-    result = command_line(*arguments, "data.num_validation=100", "hydra.sweep.dir=sweep")
+    storage = ["hydra.sweeper.storage=sqlite:///trials.db", "hydra.sweeper.study_name=tune"]
+    result = command_line(*arguments, *storage, "data.num_validation=100", "hydra.sweep.dir=sweep")
+    assert (tmp_path / "trials.db").is_file()
     assert result.returncode == 0, result.stderr
     best = OmegaConf.load(tmp_path / "sweep" / "optimization_results.yaml")
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/metrics.json")]

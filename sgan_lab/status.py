@@ -43,10 +43,19 @@ class Status:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Replace a run's status.json, at once as a whole."""
+    """Replace a run's status.json, at once as a whole; on a full disk, in its own place.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content = json.dumps(asdict(status), indent=2) + "\n"
     temporary = folder / f".{FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(status), indent=2) + "\n")
-    temporary.replace(folder / FILE)
+    try:
+        temporary.write_text(content)
+        temporary.replace(folder / FILE)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        (folder / FILE).write_text(content)
 
 
 def read_status(folder: Path) -> Status:

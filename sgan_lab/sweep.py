@@ -307,7 +307,7 @@ class SweepProgress(threading.Thread):
                 self.progress.show(name, status.iteration, status.iterations)
                 continue
             self.ended[folder] = status.state
-            message = f"{status.state}: {status.error}"
+            message = f"{status.state}: {status.error}" if status.error else status.state
             if status.state == "finished":
                 message = f"finished: {accuracy(folder)}"
             self.progress.end(name, f"{name} {message}")
@@ -345,7 +345,8 @@ def write_report(folder: Path) -> None:
     except (DataError, OSError) as error:
         print(f"No report: {error}")
         return
-    report.print_summary(summary)
+    if len(summary):
+        report.print_summary(summary)
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")

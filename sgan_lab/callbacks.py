@@ -4,6 +4,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from sgan_lab.data import LabeledImages
@@ -52,10 +53,19 @@ class SampleGrid(Callback):
 
     def __init__(self, num_images: int) -> None:
         self.num_images = num_images
+        self.noise: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """What a checkpoint keeps."""
+        return {"noise": self.noise}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor | None]) -> None:
+        """Go on with the noise of a checkpoint."""
+        self.noise = state_dict["noise"]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the noise, leaving the draws of training as they are."""
-        if isinstance(module, SGAN):
+        if isinstance(module, SGAN) and self.noise is None:
             with torch.random.fork_rng(devices=[module.device] if module.on_gpu else []):
                 self.noise = module.noise(self.num_images)
 
@@ -63,7 +73,7 @@ class SampleGrid(Callback):
         """Log the grid."""
         if not isinstance(module, SGAN):
             return
-        images = module.inferred_images(self.noise)
+        images = module.inferred_images(self.noise.to(module.device))
         grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sgan_lab.errors import ConfigError, UserError
+from sgan_lab.resume import check_resumed_run
 
 # Training images by the `_target_` of a data config, where they are known before loading.
 TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.digits": 1437}
@@ -115,6 +116,7 @@ RULES = {
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
     "callbacks.samples.num_images": Integer(1),
+    "callbacks.checkpoint.keep": Integer(1),
 }
 
 
@@ -206,7 +208,10 @@ class CheckConfig(Callback):
         with exit_on_error():
             check_values(config)
             check_loggers(config)
-            check_folder("hydra.run.dir", config.hydra.run.dir)
+            if config.resume is None:
+                check_folder("hydra.run.dir", config.hydra.run.dir)
+            else:
+                check_resumed_run(config)
 
 
 @contextmanager

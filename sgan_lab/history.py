@@ -1,6 +1,7 @@
 """Record of what every iteration returned: checked, logged and kept for the plots."""
 
 import logging
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -34,6 +35,16 @@ class History(Callback):
         """A value of all iterations, of shape (iterations,)."""
         return self.values[:, self.names.index(name)]
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"names": self.names, "values": self.values, "interval_ends": self.interval_ends}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with what a checkpoint has kept."""
+        self.names = state_dict["names"]
+        self.values = state_dict["values"].cpu()
+        self.interval_ends = state_dict["interval_ends"]
+
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], *_: object
     ) -> None:
@@ -65,7 +76,7 @@ class History(Callback):
         if len(bad) == 0:
             return
         row, column = bad[0].tolist()
-        kept = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_path
+        kept = getattr(trainer.checkpoint_callback, "newest", None)
         raise NonFiniteLossError(
             f"{self.names[column]} is {rows[row, column].item()} at iteration {first + row}; "
             f"training stopped. Last good checkpoint: {kept or 'none yet'}. "

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab import sweep
 from sgan_lab.config_checks import exit_on_error
 from sgan_lab.job import run_in_process
+from sgan_lab.resume import complete_arguments
 from sgan_lab.terminal import log_to, print_result
 
 PACKAGE = Path(__file__).parent
@@ -65,7 +66,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
-            sys.argv[1:] = sweep.resume_arguments(sys.argv[1:])
+            sys.argv[1:] = complete_arguments(sys.argv[1:])
             train()
     except KeyboardInterrupt:
         sys.exit(130)  # as shells have it for SIGINT

@@ -24,7 +24,7 @@ from sgan_lab.status import FILE, read_status
 
 LABELS = "data.num_labeled"
 # What a run is stored on, shown by or computed with does not tell its group from another.
-NO_SETTINGS = ("seed", "num_threads", "trainer.", "logger.", "callbacks.", "sweep.")
+NO_SETTINGS = ("seed", "num_threads", "trainer.", "logger.", "callbacks.", "sweep.", "resume")
 STATE = ("run", "status", "error", "iteration", "last_iteration")
 RESULTS = ("test_accuracy", "test_errors", "seconds")
 

@@ -4,7 +4,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-CIRCUMSTANCES = ("logger", "callbacks", "sweep", "hydra")  # where a run is stored, how shown
+CIRCUMSTANCES = (
+    "logger",
+    "callbacks",
+    "resume",
+    "sweep",
+    "hydra",
+)  # where a run is stored, how shown
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,39 +26,12 @@ from sgan_lab.config_checks import (
 )
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.job import run_in_process
-from sgan_lab.settings import experiment_settings
+from sgan_lab.resume import SWEEP, changed_settings, check_resumed_sweep, complete_run
 from sgan_lab.status import FILE, Status, read_status, write_status
 from sgan_lab.terminal import JobsProgress
 
-RESUME = "sweep.resume="
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 POLL = 1  # seconds between two looks at the jobs' states
-
-
-def resume_arguments(arguments: Sequence[str]) -> list[str]:
-    """Command line arguments with `sweep.resume=PATH` completed from the sweep in PATH.
-
-    The sweep's folder is that of the earlier one, and so are its overrides where none are given.
-
-    Raises:
-        ConfigError: PATH is not the folder of a sweep.
-    """
-    paths = [argument.removeprefix(RESUME) for argument in arguments if argument.startswith(RESUME)]
-    if not paths or paths[-1] in ("", "null"):
-        return list(arguments)
-    file = Path(paths[-1]) / "multirun.yaml"
-    try:
-        earlier = OmegaConf.load(file).hydra.overrides
-        task, of_hydra = list(earlier.task), list(earlier.hydra)
-    except Exception as error:  # YAML and OmegaConf each have their own
-        reason = f"must be the folder of a sweep: {file} cannot be read"
-        raise ConfigError(RESUME[:-1], paths[-1], reason) from error
-    others = [argument for argument in arguments if not argument.startswith(RESUME)]
-    if all(argument.startswith(("-", "hydra")) for argument in others):
-        others += [override for override in task if not override.startswith(RESUME)]
-    given = {argument.partition("=")[0] for argument in others} | {"hydra.mode", "hydra.sweep.dir"}
-    others += [override for override in of_hydra if override.partition("=")[0] not in given]
-    return ["-m", *others, f"hydra.sweep.dir={paths[-1]}", f"{RESUME}{paths[-1]}"]
 
 
 def sweep_overrides(config: DictConfig) -> list[Override]:
@@ -75,7 +48,7 @@ def name_by_swept(config: DictConfig) -> None:
     fixed = [override.key_or_group for override in overrides if override.key_or_group not in swept]
     if swept:
         with read_write(config):
-            config.hydra.overrides.hydra += [f"{EXCLUDED}={[*fixed, RESUME[:-1]]}"]
+            config.hydra.overrides.hydra += [f"{EXCLUDED}={[*fixed, SWEEP]}"]
 
 
 def sweep_jobs(config: DictConfig) -> list[DictConfig]:
@@ -112,7 +85,7 @@ def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
     if config.sweep.resume is None:
         check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
     else:
-        check_resumed(config, jobs)
+        check_resumed_sweep(config, jobs)
 
 
 def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
@@ -155,63 +128,8 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(limit)
 
 
-def check_resumed(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
-    """Check that a sweep can be resumed: no job runs, none is complete with other settings.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    path = config.sweep.resume
-    if not jobs:
-        raise ConfigError(
-            RESUME[:-1], path, "resumes grids only; this sweeper's own storage resumes its sweeps"
-        )
-    if Path(path).absolute() != Path(config.hydra.sweep.dir).absolute():
-        raise ConfigError(RESUME[:-1], path, "must be given on the command line")
-    for job in jobs:
-        folder = Path(job.hydra.sweep.dir) / job.hydra.sweep.subdir
-        status = read_status(folder)
-        if status.state == "running":
-            raise ConfigError(RESUME[:-1], path, f"{folder.name} still runs (process {status.pid})")
-        changed = changed_settings(folder, job)
-        if is_complete(folder) and changed:
-            raise ConfigError(
-                RESUME[:-1],
-                path,
-                f"{folder.name} is complete with other settings ({', '.join(changed)}); "
-                "use a new folder",
-            )
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a run has finished and left its result."""
-    return read_status(folder).state == "finished" and (folder / "metrics.json").is_file()
-
-
-def changed_settings(folder: Path, config: DictConfig) -> list[str]:
-    """The settings in which a run folder's config.yaml differs: "key=then instead of now"."""
-    file = folder / "config.yaml"
-    if not file.is_file():
-        return []
-    then, now = (experiment_settings(each) for each in (OmegaConf.load(file), config))
-    keys = sorted(then.keys() | now.keys())
-    return [
-        f"{key}={then.get(key)} instead of {now.get(key)}"
-        for key in keys
-        if then.get(key) != now.get(key)
-    ]
-
-
-def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
-    """A complete run of a sweep with the settings of a job, under whatever name; None without."""
-    for file in sorted(sweep_folder.rglob("metrics.json")):
-        if is_complete(file.parent) and not changed_settings(file.parent, config):
-            return file.parent
-    return None
-
-
 def clear(folder: Path) -> None:
-    """Remove what a run that did not finish has left, except its log and Hydra's files."""
+    """Remove what a run of other settings has left, except its log and Hydra's files."""
     for path in folder.iterdir():
         if path.name in (".hydra", "run.log"):
             continue
@@ -240,7 +158,8 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         if complete.resolve() != folder.resolve():
             shutil.rmtree(folder)  # Hydra's files
         return json.loads((complete / "metrics.json").read_text())
-    clear(folder)
+    if changed_settings(folder, config):
+        clear(folder)
     try:
         check_values(config)  # again, since a sweeper may have chosen other values
         OmegaConf.save(config, folder / "config.yaml", resolve=True)

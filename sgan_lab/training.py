@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -25,6 +25,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
 from sgan_lab.callbacks import Validation
+from sgan_lab.checkpoints import Checkpoints, iteration_of, newest_intact
 from sgan_lab.config_checks import EXPLAINED, explain
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluate import Evaluation, evaluate
@@ -48,7 +49,8 @@ FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HPa
 def train(folder: Path) -> dict[str, Any]:
     """Train and test a classifier, and leave everything about it in the run folder.
 
-    Of several processes (Lightning's DDP) each trains; the first one tests and writes.
+    Where the folder holds a checkpoint, training goes on from the newest that is intact. Of several
+    processes (Lightning's DDP) each trains; the first one tests and writes.
 
     Args:
         folder: of the run; its config.yaml is the configuration, checked and resolved.
@@ -74,12 +76,17 @@ def train(folder: Path) -> dict[str, Any]:
             class_names=data.class_names,
             _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
         )
-        history = History()
+        history, callbacks = History(), list(instantiate(config.callbacks).values())
+        checkpoint = next(
+            (newest_intact(each.folder) for each in callbacks if isinstance(each, Checkpoints)),
+            None,
+        )
+        start = iteration_of(checkpoint) if checkpoint else 0
         trainer: pl.Trainer = instantiate(
             config.trainer,
             **model.training_limit,
-            logger=list(instantiate(config.logger).values()),
-            callbacks=[history, *instantiate(config.callbacks).values()],
+            logger=loggers(config, start),
+            callbacks=[history, *callbacks],
             default_root_dir=folder,
         )
         data = data.to(trainer.strategy.root_device)
@@ -95,7 +102,7 @@ def train(folder: Path) -> dict[str, Any]:
             torch.manual_seed(config.seed + (trainer.global_rank << 32))  # seeds are below 2^32
 
         started = time.perf_counter()
-        trainer.fit(model, batches)
+        trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
         seconds = time.perf_counter() - started
         if not is_first:
             return {}
@@ -104,7 +111,7 @@ def train(folder: Path) -> dict[str, Any]:
         evaluation = evaluate(model, data.test, len(data.class_names))
         for name, figure in model.figures(history).items():
             figure.savefig(folder / f"{name}.png")
-        metrics = run_metrics(config, data, evaluation, trainer, seconds, commit)
+        metrics = run_metrics(config, data, evaluation, trainer, start, seconds, commit)
         if validation is not None:
             metrics["validation_accuracy"] = validation.evaluation.accuracy
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -114,11 +121,21 @@ def train(folder: Path) -> dict[str, Any]:
     return metrics
 
 
+def loggers(config: DictConfig, start: int) -> list[Logger]:
+    """The loggers; those of TensorBoard drop what an earlier process logged after `start`."""
+    chosen = []
+    for logger in config.logger.values():
+        is_tensorboard = logger._target_.endswith(".TensorBoardLogger")
+        chosen.append(instantiate(logger, **({"purge_step": start + 1} if is_tensorboard else {})))
+    return chosen
+
+
 def run_metrics(
     config: DictConfig,
     data: SemiSupervisedData,
     evaluation: Evaluation,
     trainer: pl.Trainer,
+    start: int,
     seconds: float,
     commit: str | None,
 ) -> dict[str, Any]:
@@ -134,7 +151,7 @@ def run_metrics(
         "seed": config.seed,
         "iterations": trainer.global_step,
         "seconds": seconds,
-        "iterations_per_second": trainer.global_step / seconds,
+        "iterations_per_second": (trainer.global_step - start) / seconds,
         "processes": trainer.world_size,
         "num_threads": torch.get_num_threads(),
         "device": str(data.test.labels.device),

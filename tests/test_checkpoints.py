@@ -1,0 +1,142 @@
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer, seed_everything
+
+from sgan_lab.callbacks import SampleGrid
+from sgan_lab.checkpoints import (
+    Checkpoints,
+    checkpoints,
+    checksum_file,
+    newest_intact,
+    random_states,
+    set_random_states,
+)
+from sgan_lab.history import History
+from sgan_lab.sgan import SGAN
+from sgan_lab.supervised import Supervised
+from tests.test_sgan import CLASSES, SHAPE, make_data
+
+CPU = torch.device("cpu")
+
+
+def make_model(name):
+    if name == "sgan":
+        return SGAN(SHAPE, CLASSES, 7, 2, 1, 3e-4, 1e-3, 1e-3)
+    return Supervised(SHAPE, CLASSES, epochs=3, learning_rate=1e-3)
+
+
+def train(name, folder, keep=9, checkpoint=None):
+    seed_everything(0, verbose=False)
+    model, data = make_model(name), make_data()
+    callbacks = [History(), SampleGrid(4), Checkpoints(str(folder), keep)]
+    trainer = Trainer(
+        **model.training_limit,
+        accelerator="cpu",
+        logger=False,
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, model.batches(data), ckpt_path=checkpoint, weights_only=True)
+    return model, callbacks
+
+
+@pytest.mark.parametrize(("name", "ends"), [("sgan", [2, 4, 6, 7]), ("supervised", [3, 6, 9])])
+def test_training_goes_on_from_each_checkpoint_as_if_uninterrupted(tmp_path, name, ends):
+    whole, (history, samples, _) = train(name, tmp_path / "whole")
+    drawn = torch.rand(3)
+    assert history.interval_ends == ends
+    paths = checkpoints(tmp_path / "whole")
+    assert [path.name for path in paths] == [f"iteration-{end}.ckpt" for end in reversed(ends)]
+    for path in paths[1:]:
+        resumed, (its_history, its_samples, _) = train(name, tmp_path / path.stem, checkpoint=path)
+        assert torch.equal(torch.rand(3), drawn)
+        for key, value in whole.state_dict().items():
+            assert torch.equal(resumed.state_dict()[key], value), key
+        assert its_history.interval_ends == ends
+        assert torch.equal(its_history.values, history.values)
+        if name == "sgan":
+            assert torch.equal(its_samples.noise, samples.noise)
+        last = [torch.load(tmp_path / run / paths[0].name) for run in ("whole", path.stem)]
+        for ours, others in zip(*(each["optimizer_states"] for each in last), strict=True):
+            for index, moments in ours["state"].items():
+                for key, value in moments.items():
+                    assert torch.equal(value, others["state"][index][key])
+
+
+def test_the_newest_checkpoints_are_kept_with_their_checksums(tmp_path):
+    _, (_, _, callback) = train("sgan", tmp_path, keep=2)
+    names = ["iteration-6.ckpt", "iteration-7.ckpt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*names, *(f"{name}.sha256" for name in names)]
+    )
+    assert callback.newest == newest_intact(tmp_path) == tmp_path / "iteration-7.ckpt"
+    for name in names:
+        command = ["sha256sum", "--check", f"{name}.sha256"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    train("supervised", folder, keep=2)
+    return folder
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+        lambda path: checksum_file(path).unlink(),
+        lambda path: checksum_file(path).write_bytes(b""),
+        lambda path: checksum_file(path).write_bytes(b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    two_checkpoints, tmp_path, caplog, damage
+):
+    shutil.copytree(two_checkpoints, tmp_path, dirs_exist_ok=True)
+    newest, before = checkpoints(tmp_path)
+    damage(newest)
+    assert newest_intact(tmp_path) == before
+    assert f"{newest} is damaged" in caplog.text
+    damage(before)
+    assert newest_intact(tmp_path) is None
+
+
+def test_an_interrupted_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    save = Trainer.save_checkpoint
+
+    def fail_at_the_second(trainer, path, **options):
+        save(trainer, path, **options)
+        if trainer.global_step == 4:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", fail_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        train("sgan", tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["iteration-2.ckpt"]
+    assert newest_intact(tmp_path) == tmp_path / "iteration-2.ckpt"
+
+
+def test_all_random_number_generators_are_restored():
+    states = random_states(CPU)
+    drawn = torch.rand(2), random.random(), np.random.rand()  # noqa: NPY002
+    set_random_states(states, CPU)
+    again = torch.rand(2), random.random(), np.random.rand()  # noqa: NPY002
+    assert torch.equal(drawn[0], again[0])
+    assert drawn[1:] == again[1:]

@@ -1,0 +1,116 @@
+"""Runs that are cut short, and that go on as if they had not been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from sgan_lab.errors import ConfigError
+from sgan_lab.resume import complete_arguments
+from sgan_lab.status import read_status
+from tests.test_run import TINY, read_events, succeed
+
+RUN = [*TINY, "data.num_labeled=50", "sample_interval=4", "model.log_interval=1"]
+KILLS = int(os.environ.get("SGAN_LAB_KILLS", "2"))  # more for a thorough test by hand
+SCALARS = ("labeled/class_loss", "generator/loss", "unlabeled/real_loss", "test/accuracy")
+
+
+def results(folder):
+    """All that a run leaves and that an interruption must not change."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    events = read_events(folder)
+    (path,) = folder.glob("checkpoints/iteration-40.ckpt")
+    content = torch.load(path, weights_only=True)
+    return {
+        "metrics": {key: value for key, value in metrics.items() if "second" not in key},
+        "weights": {name: value.tolist() for name, value in content["state_dict"].items()},
+        "scalars": {
+            tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in SCALARS
+        },
+        "images": [
+            (event.step, event.encoded_image_string) for event in events.Images("generator/images")
+        ],
+    }
+
+
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(command_line, tmp_path):
+    started = time.monotonic()
+    succeed(command_line(*RUN, "iterations=40", "hydra.run.dir=whole"))
+    duration = time.monotonic() - started
+    generator = random.Random(os.environ.get("SGAN_LAB_KILLS_SEED", "0"))
+    arguments = [*RUN, "iterations=40", "hydra.run.dir=killed"]
+    kills = 0
+    while kills < KILLS:
+        command = [sys.executable, "-m", "sgan_lab.run", *arguments]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+            time.sleep(generator.uniform(0.3, 0.9) * duration)
+            process.kill()
+        if process.returncode != -signal.SIGKILL:  # it was faster
+            break
+        kills += 1
+        if (tmp_path / "killed" / ".hydra" / "hydra.yaml").exists():
+            arguments = ["resume=killed"]
+    assert kills > 0
+    if read_status(tmp_path / "killed").state != "finished":
+        succeed(command_line(*arguments))
+    whole, killed = results(tmp_path / "whole"), results(tmp_path / "killed")
+    for kind, expected in whole.items():
+        assert killed[kind] == expected, kind
+
+
+def test_a_run_may_grow_but_not_change(command_line, tmp_path):
+    baseline = [*TINY, "model=supervised", "data.num_labeled=20"]
+    succeed(command_line(*baseline, "model.epochs=3", "hydra.run.dir=long"))
+    succeed(command_line(*baseline, "model.epochs=1", "hydra.run.dir=run"))
+
+    def refuse(message, *arguments):
+        result = command_line("resume=run", *arguments)
+        assert result.returncode == 1
+        assert f"resume=run: {message}" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+    refuse("was run with seed=0 instead of 1; use a new folder", "seed=1", "model.epochs=3")
+    refuse("has finished; give a greater iterations or model.epochs")
+    refuse("was run with iterations=8000 instead of 9; it can only grow", "iterations=9")
+    succeed(command_line("resume=run", "model.epochs=3"))
+    long, grown = (
+        json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("long", "run")
+    )
+    assert grown["test_loss"] == long["test_loss"]
+    assert grown["iterations"] == long["iterations"] == 3
+
+
+def test_arguments_are_completed_from_the_sweep(tmp_path):
+    overrides = {
+        "task": ["seed=0,1", "data=digits"],
+        "hydra": ["hydra.mode=MULTIRUN", "hydra/launcher=x"],
+    }
+    OmegaConf.save({"hydra": {"overrides": overrides}}, tmp_path / "multirun.yaml")
+    resume = f"sweep.resume={tmp_path}"
+    end = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={tmp_path}", resume]
+    grid, launcher = ["seed=0,1", "data=digits"], "hydra/launcher=x"
+    assert complete_arguments([resume]) == [*grid, launcher, *end]
+    assert complete_arguments(["-m", "seed=5", resume]) == [launcher, "-m", "seed=5", *end]
+    assert complete_arguments([resume, "hydra/launcher=y"]) == [*grid, "hydra/launcher=y", *end]
+    assert complete_arguments(["seed=1"]) == ["seed=1"]
+    with pytest.raises(ConfigError, match=r"sweep.resume=/absent: must be the folder of a sweep"):
+        complete_arguments(["sweep.resume=/absent"])
+
+
+def test_arguments_are_completed_from_the_run(tmp_path):
+    overrides = {"task": ["seed=3", "data=digits"], "hydra": ["hydra.run.dir=elsewhere"]}
+    (tmp_path / ".hydra").mkdir()
+    OmegaConf.save({"hydra": {"overrides": overrides}}, tmp_path / ".hydra" / "hydra.yaml")
+    assert complete_arguments(["seed=4", f"resume={tmp_path}"]) == [
+        *["data=digits", "seed=4", "hydra.mode=RUN"],
+        *[f"hydra.run.dir={tmp_path}", f"resume={tmp_path}"],
+    ]
+    with pytest.raises(ConfigError, match=r"resume=/absent: must be the folder of a run"):
+        complete_arguments(["resume=/absent"])

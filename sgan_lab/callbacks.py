@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from sgan_lab.data import LabeledImages
-from sgan_lab.evaluate import Evaluation, evaluate
+from sgan_lab.evaluate import evaluate
 from sgan_lab.sgan import SGAN
 from sgan_lab.terminal import training_progress
 
@@ -86,24 +86,17 @@ class Validation(Callback):
     Args:
         images: the validation images, on the device of training.
         num_classes: number of classes.
-
-    Attributes:
-        evaluation: the latest one; None before the first.
     """
 
     def __init__(self, images: LabeledImages, num_classes: int) -> None:
         self.images = images
         self.num_classes = num_classes
-        self.evaluation: Evaluation | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate and log."""
         if not trainer.is_global_zero:
             return
-        self.evaluation = evaluate(module, self.images, self.num_classes)
-        values = {
-            "validation/accuracy": self.evaluation.accuracy,
-            "validation/loss": self.evaluation.loss,
-        }
+        evaluation = evaluate(module, self.images, self.num_classes)
+        values = {"validation/accuracy": evaluation.accuracy, "validation/loss": evaluation.loss}
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

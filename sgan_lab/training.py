@@ -90,10 +90,8 @@ def train(folder: Path) -> dict[str, Any]:
             default_root_dir=folder,
         )
         data = data.to(trainer.strategy.root_device)
-        validation = None
         if data.validation is not None:
-            validation = Validation(data.validation, len(data.class_names))
-            trainer.callbacks.insert(1, validation)
+            trainer.callbacks.insert(1, Validation(data.validation, len(data.class_names)))
         batches = model.batches(data)
         if is_first:
             iterations = model.training_limit.get("max_steps") or trainer.max_epochs * len(batches)
@@ -112,8 +110,9 @@ def train(folder: Path) -> dict[str, Any]:
         for name, figure in model.figures(history).items():
             figure.savefig(folder / f"{name}.png")
         metrics = run_metrics(config, data, evaluation, trainer, start, seconds, commit)
-        if validation is not None:
-            metrics["validation_accuracy"] = validation.evaluation.accuracy
+        if data.validation is not None:
+            validation = evaluate(model, data.validation, len(data.class_names))
+            metrics["validation_accuracy"] = validation.accuracy
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

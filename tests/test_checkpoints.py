@@ -53,15 +53,17 @@ def test_training_goes_on_from_each_checkpoint_as_if_uninterrupted(tmp_path, nam
     assert history.interval_ends == ends
     paths = checkpoints(tmp_path / "whole")
     assert [path.name for path in paths] == [f"iteration-{end}.ckpt" for end in reversed(ends)]
-    for path in paths[1:]:
+    for path in paths:
         resumed, (its_history, its_samples, _) = train(name, tmp_path / path.stem, checkpoint=path)
-        assert torch.equal(torch.rand(3), drawn)
+        assert torch.equal(torch.rand(3), drawn) or path == paths[0]
         for key, value in whole.state_dict().items():
             assert torch.equal(resumed.state_dict()[key], value), key
         assert its_history.interval_ends == ends
         assert torch.equal(its_history.values, history.values)
         if name == "sgan":
             assert torch.equal(its_samples.noise, samples.noise)
+        if path == paths[0]:  # nothing was left to do
+            continue
         last = [torch.load(tmp_path / run / paths[0].name) for run in ("whole", path.stem)]
         for ours, others in zip(*(each["optimizer_states"] for each in last), strict=True):
             for index, moments in ours["state"].items():

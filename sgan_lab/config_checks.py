@@ -20,6 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.resume import check_resumed_run
+from sgan_lab.targets import check_packages
 
 # Training images by the `_target_` of a data config, where they are known before loading.
 TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.digits": 1437}
@@ -126,6 +127,7 @@ def check_values(config: DictConfig) -> None:
     Raises:
         ConfigError: a value is not allowed, or a mandatory one is missing.
     """
+    check_packages(config)
     for group in ("data", "model"):
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")

@@ -212,8 +212,8 @@ def split_training_set(
     class_names: Sequence[str],
     num_labeled: int | None,
     labeled_split: str,
-    num_validation: int,
     batch_size: int,
+    num_validation: int = 0,
 ) -> SemiSupervisedData:
     """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
 
@@ -224,8 +224,8 @@ def split_training_set(
         num_labeled: size of the labeled set; None for all that are not held out.
         labeled_split: "first" labels the first images of the file (the tutorial's rule); "balanced"
             the first of each class, see `balanced_indices`.
-        num_validation: images held out, the last of each class; 0 for none.
         batch_size: images a batch.
+        num_validation: images held out, the last of each class; 0 for none.
 
     Raises:
         ConfigError: there are not that many images, of a class or in all.
@@ -267,8 +267,8 @@ def torchvision_images(
     root: str,
     num_labeled: int,
     labeled_split: str,
-    num_validation: int,
     batch_size: int,
+    num_validation: int = 0,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
@@ -277,8 +277,8 @@ def torchvision_images(
         root: folder that holds `<name>/raw/`.
         num_labeled: size of the labeled set.
         labeled_split: "first" or "balanced", see `split_training_set`.
-        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
+        num_validation: images held out, see `split_training_set`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
@@ -300,8 +300,8 @@ def torchvision_images(
         [class_name.split(" - ")[0] for class_name in dataset_class.classes],
         num_labeled,
         labeled_split,
-        num_validation,
         batch_size,
+        num_validation,
     )
 
 
@@ -352,7 +352,7 @@ def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
 
 
 def digits(
-    num_labeled: int, labeled_split: str, num_validation: int, batch_size: int
+    num_labeled: int, labeled_split: str, batch_size: int, num_validation: int = 0
 ) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
@@ -362,8 +362,8 @@ def digits(
     Args:
         num_labeled: size of the labeled set.
         labeled_split: "first" or "balanced", see `split_training_set`.
-        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
+        num_validation: images held out, see `split_training_set`.
 
     Raises:
         ConfigError: see `split_training_set`.
@@ -384,8 +384,8 @@ def digits(
         [str(label) for label in range(10)],
         num_labeled,
         labeled_split,
-        num_validation,
         batch_size,
+        num_validation,
     )
 
 
@@ -395,8 +395,8 @@ def image_folder(
     channels: int,
     num_labeled: int | None,
     labeled_split: str,
-    num_validation: int,
     batch_size: int,
+    num_validation: int = 0,
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
 
@@ -409,8 +409,8 @@ def image_folder(
         channels: 1 for gray, 3 for color.
         num_labeled: size of the labeled set; None for all images in labeled/.
         labeled_split: "first" or "balanced", see `split_training_set`.
-        num_validation: images held out, see `split_training_set`.
         batch_size: images a batch.
+        num_validation: images held out, see `split_training_set`.
 
     Raises:
         DataError: a folder or its images are missing, or an image cannot be read.
@@ -442,8 +442,8 @@ def image_folder(
         class_names,
         num_labeled,
         labeled_split,
-        num_validation,
         batch_size,
+        num_validation,
     )
     unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))
     unlabeled = read_images(unlabeled_paths, image_size, channels)

@@ -28,17 +28,12 @@ from sgan_lab import data, losses, plots
 from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.data import LabeledImages, image_paths, read_images, scale
 from sgan_lab.errors import DataError, UserError
+from sgan_lab.targets import DATA_FUNCTIONS
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
 NUM_WORST = 25  # images in worst.png
 CALIBRATION_BINS = 15
 CALIBRATION_METHOD = f"expected calibration error, {CALIBRATION_BINS} equal bins, L1"
-
-# All that a run's config.yaml may call: it could come from anybody.
-DATA_FUNCTIONS = {
-    f"sgan_lab.data.{function.__name__}": function
-    for function in (data.torchvision_images, data.digits, data.image_folder)
-}
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
             f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
         )
     try:
-        found = DATA_FUNCTIONS[target](**settings)
+        found = getattr(data, target.rsplit(".", 1)[1])(**settings)
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{path}: data does not fit {target}: {error}") from error
     expected = (classifier.image_shape, tuple(classifier.class_names))

@@ -33,6 +33,7 @@ from sgan_lab.history import History
 from sgan_lab.job import end_with_parent
 from sgan_lab.settings import flatten
 from sgan_lab.status import StatusFile
+from sgan_lab.targets import check_targets
 from sgan_lab.terminal import log_to
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def train(folder: Path) -> dict[str, Any]:
     is_first = rank_zero_only.rank == 0
     with StatusFile(folder, explain) if is_first else nullcontext() as status:
         config = OmegaConf.load(folder / "config.yaml")
+        check_targets(config)
         commit = git_commit()  # now, since the checkout may change while the run trains
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)

@@ -38,7 +38,7 @@ def mnist_copy(mnist_root, tmp_path):
 
 
 def mnist(root, num_labeled=100, labeled_split="first", num_validation=0):
-    return torchvision_images("MNIST", str(root), num_labeled, labeled_split, num_validation, 32)
+    return torchvision_images("MNIST", str(root), num_labeled, labeled_split, 32, num_validation)
 
 
 def test_scale_maps_bytes_to_minus_one_to_one():
@@ -65,7 +65,7 @@ def test_balanced_split_takes_the_first_of_each_class():
     labels = torch.tensor([0, 0, 0, 1, 2, 1, 2, 1, 2, 0])
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
     train = LabeledImages(images, labels)
-    data = split_training_set(train, train, "abc", 4, "balanced", 0, batch_size=2)
+    data = split_training_set(train, train, "abc", 4, "balanced", batch_size=2)
     assert data.labeled.images.flatten().tolist() == [0, 1, 3, 4]
     assert data.labeled.labels.tolist() == [0, 0, 1, 2]
     assert data.unlabeled_images.flatten().tolist() == [2, 5, 6, 7, 8, 9]
@@ -76,27 +76,29 @@ def test_validation_images_are_the_last_of_each_class_and_in_no_other_set(labele
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 2, 0, 1, 0])
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
     train = LabeledImages(images, labels)
-    data = split_training_set(train, train, "abc", 3, labeled_split, 4, batch_size=2)
+    data = split_training_set(train, train, "abc", 3, labeled_split, 2, num_validation=4)
     assert data.validation.images.flatten().tolist() == [6, 7, 8, 9]
     assert data.validation.labels.tolist() == [2, 0, 1, 0]
     assert data.labeled.images.flatten().tolist() == [0, 1, 2]
     assert data.unlabeled_images.flatten().tolist() == [3, 4, 5]
-    everything = split_training_set(train, train, "abc", None, labeled_split, 4, 2)
+    everything = split_training_set(train, train, "abc", None, labeled_split, 2, 4)
     assert everything.labeled.labels.tolist() == [0, 1, 2, 0, 1, 2]
     with pytest.raises(ConfigError, match=r"data.num_labeled=7: must be an integer 1 to 6"):
-        split_training_set(train, train, "abc", 7, "first", 4, 2)
+        split_training_set(train, train, "abc", 7, "first", 2, 4)
     with pytest.raises(ConfigError, match=r"data.num_validation=11: needs 4 images of class 1"):
-        split_training_set(train, train, "abc", 1, "first", 11, 2)
+        split_training_set(train, train, "abc", 1, "first", 2, 11)
 
 
 def test_split_refuses_more_labels_than_there_are():
     train = LabeledImages(torch.zeros(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
     with pytest.raises(ConfigError, match=r"data.num_labeled=5: must be an integer 1 to 4"):
-        split_training_set(train, train, "ab", 5, "first", 0, 2)
-    with pytest.raises(ConfigError, match=r"needs 2 images of class 1, but there are 1"):
-        split_training_set(train, train, "ab", 4, "balanced", 0, 2)
+        split_training_set(train, train, "ab", 5, "first", 2)
+    with pytest.raises(
+        ConfigError, match=r"needs 2 images of class 1 to be balanced, but there are 1"
+    ):
+        split_training_set(train, train, "ab", 4, "balanced", 2)
     with pytest.raises(ConfigError, match="number of classes"):
-        split_training_set(train, train, "ab", 1, "balanced", 0, 2)
+        split_training_set(train, train, "ab", 1, "balanced", 2)
 
 
 @pytest.mark.parametrize("labeled_split", ["first", "balanced"])
@@ -109,7 +111,7 @@ def test_labels_of_unlabeled_images_are_never_read(labeled_split):
     poisoned[12:] = labels[12:].roll(1)
     clean, other = (
         split_training_set(
-            LabeledImages(images, y), LabeledImages(images, y), "abc", 12, labeled_split, 0, 4
+            LabeledImages(images, y), LabeledImages(images, y), "abc", 12, labeled_split, 4
         )
         for y in (labels, poisoned)
     )
@@ -158,7 +160,7 @@ def test_a_gan_without_unlabeled_images_is_refused():
 
 
 def test_digits_have_a_fixed_split():
-    first, second = (digits(100, "balanced", 0, 32) for _ in range(2))
+    first, second = (digits(100, "balanced", 32) for _ in range(2))
     assert first.test.images.shape == (360, 1, 28, 28)
     assert len(first.labeled.labels) + len(first.unlabeled_images) == 1437
     assert torch.equal(first.test.images, second.test.images)
@@ -209,7 +211,7 @@ def mirror(tmp_path, monkeypatch):
 
 
 def test_an_absent_data_set_is_downloaded_once(mirror, tmp_path):
-    arguments = ("FashionMNIST", str(tmp_path / "data"), 100, "first", 0, 32)
+    arguments = ("FashionMNIST", str(tmp_path / "data"), 100, "first", 32)
     assert torchvision_images(*arguments).unlabeled_images.shape == (59900, 1, 28, 28)
     for path in mirror.iterdir():
         path.unlink()
@@ -226,7 +228,7 @@ def test_a_failed_download_names_the_ways_out(mirror, tmp_path, failure):
     if failure == "truncated":
         path.write_bytes(content[:-100])
     with pytest.raises(DataError) as error:
-        torchvision_images("FashionMNIST", str(tmp_path / "data"), 100, "first", 0, 32)
+        torchvision_images("FashionMNIST", str(tmp_path / "data"), 100, "first", 32)
     message = str(error.value)
     assert "\n" not in message
     for way_out in ("data.root", "SGAN_LAB_DATA", "data=digits"):
@@ -249,7 +251,7 @@ def make_image_folder(root):
 
 def test_image_folder_reads_classes_sizes_and_channels(tmp_path):
     root = make_image_folder(tmp_path)
-    data = image_folder(str(root), [10, 12], 3, None, "balanced", 0, 2)
+    data = image_folder(str(root), [10, 12], 3, None, "balanced", 2)
     assert data.image_shape == (3, 10, 12)
     assert data.class_names == ("cat", "dog")
     assert data.labeled.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -262,19 +264,19 @@ def test_image_folder_reads_classes_sizes_and_channels(tmp_path):
 def test_all_images_of_unequal_classes_may_be_labeled(tmp_path):
     root = make_image_folder(tmp_path)
     (root / "labeled" / "dog" / "2.png").unlink()
-    data = image_folder(str(root), [8, 8], 1, None, "balanced", 0, 2)
+    data = image_folder(str(root), [8, 8], 1, None, "balanced", 2)
     assert data.labeled.labels.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_image_folder_adds_spare_labeled_images_to_the_unlabeled(tmp_path):
-    data = image_folder(str(make_image_folder(tmp_path)), [8, 8], 1, 2, "balanced", 0, 2)
+    data = image_folder(str(make_image_folder(tmp_path)), [8, 8], 1, 2, "balanced", 2)
     assert data.labeled.labels.tolist() == [0, 1]
     assert data.unlabeled_images.shape == (4 + 4, 1, 8, 8)
 
 
 def test_image_folder_names_what_is_wrong(tmp_path):
     def read(root):
-        return image_folder(str(root), [8, 8], 1, None, "balanced", 0, 2)
+        return image_folder(str(root), [8, 8], 1, None, "balanced", 2)
 
     with pytest.raises(DataError, match=r"absent/labeled is no folder"):
         read(tmp_path / "absent")

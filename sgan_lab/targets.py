@@ -20,10 +20,14 @@ ALLOWED = f"must be a class of {', '.join(PACKAGES)}, or one of {', '.join(DATA_
 def check_packages(config: DictConfig) -> None:
     """Check the packages that a configuration's targets name, without importing them.
 
+    Those of Hydra itself, which it checks and calls before anything else, are left out.
+
     Raises:
         ConfigError: one is not allowed.
     """
-    for key, target in targets(OmegaConf.to_container(config)):
+    content = OmegaConf.to_container(config)
+    content.pop("hydra", None)
+    for key, target in targets(content):
         if not isinstance(target, str) or target.split(".")[0] not in PACKAGES:
             raise ConfigError(key, target, ALLOWED)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 
+from sgan_lab.checkpoints import Checkpoints
 from sgan_lab.data import SemiSupervisedBatches
 from sgan_lab.errors import NonFiniteLossError
 from sgan_lab.history import History
@@ -40,7 +40,7 @@ def fit(tmp_path, iterations, *callbacks):
 
 
 def checkpoint(tmp_path):
-    return ModelCheckpoint(tmp_path, "iteration-{step}", auto_insert_metric_name=False)
+    return Checkpoints(str(tmp_path), keep=2)
 
 
 def test_every_iteration_is_recorded_and_intervals_end_where_they_should(tmp_path):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sgan_lab.checkpoints import checkpoints
+
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
@@ -30,7 +32,7 @@ def baseline_run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(baseline_run) -> Path:
     """The checkpoint of `baseline_run`."""
-    (path,) = (baseline_run / "checkpoints").iterdir()
+    path = checkpoints(baseline_run / "checkpoints")[0]
     return path
 
 

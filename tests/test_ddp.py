@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sgan_lab import losses
+from sgan_lab.checkpoints import newest_intact
 from tests.ddp_program import ITERATIONS, make_sgan
 from tests.test_run import TINY, read_events, steps, succeed
 
@@ -92,7 +93,8 @@ def test_a_run_in_two_processes_leaves_its_results_once(command_line, tmp_path, 
     folder = tmp_path / "run"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["processes"] == 2
-    assert len(list((folder / "checkpoints").iterdir())) == 1
+    newest = newest_intact(folder / "checkpoints")
+    assert newest.name == f"iteration-{metrics['iterations']}.ckpt"
     recorded = steps(read_events(folder), "labeled/class_loss")
     assert recorded == ([4] if "model=supervised" in model else [2, 4, 5])
     assert (folder / "run.log").read_text().count("[sgan_lab.history]") == len(recorded)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from sgan_lab import plots
+from sgan_lab.checkpoints import checkpoints
 from sgan_lab.classifier import load_classifier
 from sgan_lab.data import LabeledImages, digits, scale
 from sgan_lab.evaluate import Evaluation, evaluate, main
@@ -118,7 +119,7 @@ def fail_main(monkeypatch, *arguments):
 def run_copy(baseline_run, tmp_path):
     """A run folder to be spoiled, and its checkpoint."""
     shutil.copytree(baseline_run, tmp_path / "run")
-    return tmp_path / "run", next((tmp_path / "run" / "checkpoints").iterdir())
+    return tmp_path / "run", checkpoints(tmp_path / "run" / "checkpoints")[0]
 
 
 def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy, monkeypatch):

@@ -32,8 +32,7 @@ def baseline_run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(baseline_run) -> Path:
     """The checkpoint of `baseline_run`."""
-    path = checkpoints(baseline_run / "checkpoints")[0]
-    return path
+    return checkpoints(baseline_run / "checkpoints")[0]
 
 
 @pytest.fixture

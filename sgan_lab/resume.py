@@ -26,7 +26,10 @@ def complete_arguments(arguments: Sequence[str]) -> list[str]:
     for key in (RUN, SWEEP):
         found = [text for text in arguments if text.startswith(f"{key}=")]
         if found and (path := found[-1].partition("=")[2]) not in ("", "null"):
-            others = [text for text in arguments if not text.startswith(f"{key}=")]
+            dropped = ("-m", "--multirun")  # hydra.mode says it, and overrides stand together
+            others = [
+                text for text in arguments if text not in dropped and not text.startswith(f"{key}=")
+            ]
             return completed(key, path, others)
     return list(arguments)
 
@@ -48,7 +51,7 @@ def completed(key: str, path: str, others: Sequence[str]) -> list[str]:
     given = {text.partition("=")[0] for text in others} | {key, folder, "hydra.mode"}
     kept = [text for text in [*task, *of_hydra] if text.partition("=")[0] not in given]
     mode = "MULTIRUN" if key == SWEEP else "RUN"
-    return [*kept, *others, f"hydra.mode={mode}", f"{folder}={path}", f"{key}={path}"]
+    return [*others, *kept, f"hydra.mode={mode}", f"{folder}={path}", f"{key}={path}"]
 
 
 def check_resumed_run(config: DictConfig) -> None:

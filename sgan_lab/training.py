@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def train(folder: Path) -> dict[str, Any]:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
         pl.seed_everything(config.seed, verbose=False)
+        # Lightning would seed again by it when it connects processes, all of them alike.
+        os.environ.pop("PL_GLOBAL_SEED")
 
         data: SemiSupervisedData = instantiate(config.data)
         model: pl.LightningModule = instantiate(

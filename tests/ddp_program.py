@@ -3,6 +3,7 @@
 `python -m tests.ddp_program FOLDER`; Lightning starts the second process with the same command.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def make_sgan():
 
 
 def main():
+    os.environ.pop("PL_GLOBAL_SEED", None)  # left by another test; Lightning would seed by it
     sgan, draws = make_sgan(), []
     noise, training_step = sgan.noise, sgan.training_step
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sgan_lab import losses
-from sgan_lab.checkpoints import newest_intact
+from sgan_lab.checkpoints import RANDOM_STATES, newest_intact
 from tests.ddp_program import ITERATIONS, make_sgan
 from tests.test_run import TINY, read_events, steps, succeed
 
@@ -95,6 +95,8 @@ def test_a_run_in_two_processes_leaves_its_results_once(command_line, tmp_path, 
     assert metrics["processes"] == 2
     newest = newest_intact(folder / "checkpoints")
     assert newest.name == f"iteration-{metrics['iterations']}.ckpt"
+    first, second = torch.load(newest, weights_only=True)[RANDOM_STATES]
+    assert not torch.equal(first["torch"], second["torch"])
     recorded = steps(read_events(folder), "labeled/class_loss")
     assert recorded == ([4] if "model=supervised" in model else [2, 4, 5])
     assert (folder / "run.log").read_text().count("[sgan_lab.history]") == len(recorded)

@@ -97,8 +97,8 @@ def test_arguments_are_completed_from_the_sweep(tmp_path):
     end = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={tmp_path}", resume]
     grid, launcher = ["seed=0,1", "data=digits"], "hydra/launcher=x"
     assert complete_arguments([resume]) == [*grid, launcher, *end]
-    assert complete_arguments(["-m", "seed=5", resume]) == [launcher, "-m", "seed=5", *end]
-    assert complete_arguments([resume, "hydra/launcher=y"]) == [*grid, "hydra/launcher=y", *end]
+    assert complete_arguments(["-m", "seed=5", resume]) == ["seed=5", launcher, *end]
+    assert complete_arguments([resume, "hydra/launcher=y"]) == ["hydra/launcher=y", *grid, *end]
     assert complete_arguments(["seed=1"]) == ["seed=1"]
     with pytest.raises(ConfigError, match=r"sweep.resume=/absent: must be the folder of a sweep"):
         complete_arguments(["sweep.resume=/absent"])
@@ -109,7 +109,7 @@ def test_arguments_are_completed_from_the_run(tmp_path):
     (tmp_path / ".hydra").mkdir()
     OmegaConf.save({"hydra": {"overrides": overrides}}, tmp_path / ".hydra" / "hydra.yaml")
     assert complete_arguments(["seed=4", f"resume={tmp_path}"]) == [
-        *["data=digits", "seed=4", "hydra.mode=RUN"],
+        *["seed=4", "data=digits", "hydra.mode=RUN"],
         *[f"hydra.run.dir={tmp_path}", f"resume={tmp_path}"],
     ]
     with pytest.raises(ConfigError, match=r"resume=/absent: must be the folder of a run"):

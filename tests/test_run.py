@@ -106,9 +106,9 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(command_line, tmp
     assert (tmp_path / "first" / "report.html").is_file()
     succeed(command_line(*SGAN, "seed=0", "hydra.run.dir=second"))
     paths = [
-        next(tmp_path.glob("first/0_*seed=0*")),
+        tmp_path / "first" / "seed=0",
         tmp_path / "second",
-        next(tmp_path.glob("first/1_*seed=1*")),
+        tmp_path / "first" / "seed=1",
     ]
     checkpoints = [
         torch.load(path / "checkpoints" / "iteration-5.ckpt", weights_only=True) for path in paths
@@ -127,13 +127,15 @@ def test_a_failing_job_of_a_sweep_leaves_the_others_and_the_report(command_line,
         "-m", *SGAN, "model.unlabeled_learning_rate=1e30,1e-3", "hydra.sweep.dir=sweep"
     )
     assert result.returncode == 1
-    failed, finished = sorted((tmp_path / "sweep").glob("[01]_*"))
-    assert "Job 0 failed: unlabeled/fake_loss is nan" in (failed / "run.log").read_text()
+    finished, failed = sorted((tmp_path / "sweep").glob("model.unlabeled_learning_rate=*"))
+    assert "unlabeled/fake_loss is nan at iteration 1" in (failed / "run.log").read_text()
     assert not (failed / "metrics.json").exists()
     assert (finished / "metrics.json").exists()
     assert "1 of 2 runs have no result" in result.stdout
     report = (tmp_path / "sweep" / "report.md").read_text()
-    assert failed.name in report.split("## Runs without a result")[1].split("## Runs")[0]
+    unfinished = report.split("## Runs without a result")[1].split("## Runs")[0]
+    assert failed.name in unfinished
+    assert finished.name not in unfinished
 
 
 def test_training_that_diverges_is_one_message(command_line, tmp_path):

@@ -51,7 +51,7 @@ def test_a_failed_job_leaves_the_others_and_is_run_again_by_resume(command_line,
     assert states(sweep) == {"data.root=bad": "failed", "data.root=good": "finished"}
     assert "0.jpg is no readable" in (sweep / "data.root=bad" / "run.log").read_text()
     report = (sweep / "report.md").read_text()
-    assert "data.root=bad" in report.split("Runs without a result")[1]
+    assert "data.root=bad" in report.split("## Runs without a result")[1]
 
     damaged.write_bytes(whole)
     complete = sweep / "data.root=good" / "metrics.json"
@@ -64,7 +64,7 @@ def test_a_failed_job_leaves_the_others_and_is_run_again_by_resume(command_line,
     assert len(list((sweep / "data.root=bad").glob("events.out.*"))) == len(
         list((sweep / "data.root=good").glob("events.out.*"))
     )
-    assert "without a result" not in (sweep / "report.md").read_text()
+    assert "## Runs without a result" not in (sweep / "report.md").read_text()
 
 
 def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_path):
@@ -137,7 +137,7 @@ def test_submitit_runs_each_job_as_a_job_of_its_own(command_line, tmp_path):
 
 
 def test_slurm_gets_what_the_preset_says(command_line):
-    result = command_line("-m", "--cfg", "hydra", "-p", "hydra.launcher", "hydra/launcher=slurm")
+    result = command_line("--cfg", "hydra", "-p", "hydra.launcher", "hydra/launcher=slurm")
     launcher = OmegaConf.create(result.stdout)
     assert launcher._target_.endswith(".SlurmLauncher")
     assert (launcher.cpus_per_task, launcher.array_parallelism) == (2, 64)

@@ -4,13 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-CIRCUMSTANCES = (
-    "logger",
-    "callbacks",
-    "resume",
-    "sweep",
-    "hydra",
-)  # where a run is stored, how shown
+# Where a run is stored and how it is shown.
+CIRCUMSTANCES = ("logger", "callbacks", "resume", "sweep", "hydra")
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:

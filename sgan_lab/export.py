@@ -39,7 +39,10 @@ def write_safetensors(classifier: Classifier, path: Path) -> None:
     """Write the weights, by their names in `sgan_lab.networks.Discriminator`."""
     from safetensors.torch import save
 
-    path.write_bytes(save(classifier.network.state_dict(), metadata(classifier)))
+    weights = {
+        name: weight.contiguous() for name, weight in classifier.network.state_dict().items()
+    }
+    path.write_bytes(save(weights, metadata(classifier)))
 
 
 def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from sgan_lab.networks import Discriminator, Generator, SameConv2d, SameConvTranspose2d
+from sgan_lab.networks import (
+    Discriminator,
+    Dropout,
+    Generator,
+    SameConv2d,
+    SameConvTranspose2d,
+)
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 15, 22), (3, 4, 4)]
 
@@ -62,6 +68,28 @@ def test_transposed_convolution_is_the_transpose_of_the_convolution(size):
     x = torch.randn(1, 2, *size, dtype=torch.float64)
     y = torch.randn_like(convolution(x))
     torch.testing.assert_close((convolution(x) * y).sum(), (x * transposed(y)).sum())
+
+
+@pytest.mark.parametrize("size", [(28, 28), (15, 22), (7, 7), (4, 5)])
+def test_transposed_convolution_has_the_gradients_of_its_definition(size):
+    layer = SameConvTranspose2d(2, 3, size).double()
+    images = torch.randn(2, 2, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64)
+    images.requires_grad_()
+    assert torch.autograd.gradcheck(layer, images)
+    images.requires_grad_(False)
+    for parameter in layer.parameters():
+        assert torch.autograd.gradcheck(lambda _, layer=layer: layer(images), parameter)
+
+
+def test_dropout_keeps_what_it_should_and_scales_it():
+    torch.manual_seed(0)
+    layer = Dropout(0.25)
+    images = torch.rand(64, 8, 16, 16) + 1
+    kept = layer(images)
+    assert (kept != 0).float().mean() == pytest.approx(0.75, abs=0.01)
+    torch.testing.assert_close(kept[kept != 0], images[kept != 0] / 0.75)
+    assert not torch.equal(layer(images) != 0, kept != 0)
+    assert torch.equal(layer.eval()(images), images)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

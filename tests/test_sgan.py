@@ -111,14 +111,15 @@ def discriminate(weights, x):
     x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w1, b1, stride=2), 0.01)
     x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w2, b2, stride=2), 0.01)
     x = F.leaky_relu(F.conv2d(F.pad(x, (1, 1, 1, 1)), w3, b3, stride=2), 0.01)
-    return F.dropout(x, 0.5).flatten(1) @ w4.T + b4
+    x = x * 2 * (torch.rand(len(x), 4, 4, 128) >= 0.5).permute(0, 3, 1, 2)  # drawn channels last
+    return x.flatten(1) @ w4.T + b4
 
 
 def generate(weights, averages, z, training):
     """The generator's formula; `averages` holds mean, variance, count of both norms."""
     w0, b0, w1, b1, g1, s1, w2, b2, g2, s2, w3, b3 = weights
     m1, v1, _, m2, v2, _ = averages
-    x = (z @ w0.T + b0).view(-1, 256, 7, 7)
+    x = (z @ w0.T + b0).view(-1, 7, 7, 256).permute(0, 3, 1, 2)
     x = F.conv_transpose2d(x, w1, b1, stride=2)[:, :, :14, :14]
     x = F.leaky_relu(F.batch_norm(x, m1, v1, g1, s1, training, 0.01, 1e-3), 0.01)
     x = F.conv_transpose2d(x, w2, b2, padding=1)
@@ -179,7 +180,7 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
         torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
     for ours, expected in zip(sgan.generator.parameters(), generator, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
-    assert sgan.generator.layers[3].num_batches_tracked == 5
+    assert sgan.generator.layers[4].num_batches_tracked == 5
     for index in (0, 1, 3, 4):
         buffer = list(sgan.generator.buffers())[index]
         torch.testing.assert_close(buffer, averages[index], rtol=1e-6, atol=1e-9)

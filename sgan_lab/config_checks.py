@@ -74,7 +74,8 @@ class OneOf(NamedTuple):
         return value in self.values and not isinstance(value, bool)
 
     def __str__(self) -> str:
-        return f"must be one of {', '.join(map(str, self.values))}"
+        names = ("null" if value is None else str(value) for value in self.values)
+        return f"must be one of {', '.join(names)}"
 
 
 class ImageSize(NamedTuple):
@@ -116,6 +117,8 @@ RULES = {
     "model.labeled_learning_rate": PositiveNumber(),
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
+    "model.compile": OneOf([None, "inductor", "cudagraphs", "eager"]),
+    "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
     "callbacks.samples.num_images": Integer(1),
     "callbacks.checkpoint.keep": Integer(1),
 }

@@ -33,6 +33,7 @@ class SGAN(LightningModule):
         labeled_learning_rate: of the labeled step.
         unlabeled_learning_rate: of the real and the fake step.
         generator_learning_rate: of the generator step.
+        compile: torch.compile's backend for both networks; None for no compilation.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SGAN(LightningModule):
         labeled_learning_rate: float,
         unlabeled_learning_rate: float,
         generator_learning_rate: float,
+        compile: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -132,12 +134,15 @@ class SGAN(LightningModule):
         ]
 
     def on_train_start(self) -> None:
-        """Take the optimizers, so that Lightning counts one step an iteration.
+        """Compile, and take the optimizers, so that Lightning counts one step an iteration.
 
         Lightning's `global_step` counts the steps of the optimizers it has wrapped. With only the
         generator's wrapped it is the number of iterations, and so is every step that loggers,
         checkpoints and `max_steps` derive from it.
         """
+        if self.hparams.compile:
+            self.discriminator.compile(backend=self.hparams.compile)
+            self.generator.compile(backend=self.hparams.compile)
         self.labeled_optimizer, self.unlabeled_optimizer, _ = self.optimizers(
             use_pl_optimizer=False
         )

@@ -9,7 +9,7 @@ from torchvision.utils import make_grid
 
 from sgan_lab.data import LabeledImages
 from sgan_lab.evaluate import evaluate
-from sgan_lab.sgan import SGAN
+from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 from sgan_lab.terminal import training_progress
 
 
@@ -65,13 +65,13 @@ class SampleGrid(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the noise, leaving the draws of training as they are."""
-        if isinstance(module, SGAN) and self.noise is None:
+        if isinstance(module, SemiSupervisedGAN) and self.noise is None:
             with torch.random.fork_rng(devices=[module.device] if module.on_gpu else []):
                 self.noise = module.noise(self.num_images)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the grid."""
-        if not isinstance(module, SGAN):
+        if not isinstance(module, SemiSupervisedGAN):
             return
         images = module.inferred_images(self.noise.to(module.device))
         grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1))

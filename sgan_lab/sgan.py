@@ -6,19 +6,16 @@ GANs in Action, chapter 7, after Salimans et al. 2016, Improved Techniques for T
 from collections.abc import Sequence
 
 import torch
-from matplotlib.figure import Figure
-from pytorch_lightning import LightningModule
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from sgan_lab import losses, plots
-from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
-from sgan_lab.history import History
+from sgan_lab import losses
+from sgan_lab.data import SemiSupervisedBatch
 from sgan_lab.networks import Discriminator, Generator
+from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 
 
-class SGAN(LightningModule):
+class SGAN(SemiSupervisedGAN):
     """Three discriminator steps and one generator step an iteration, each an update of its own.
 
     Three optimizers hold three sets of moments. The labeled and the unlabeled one both own the
@@ -96,29 +93,14 @@ class SGAN(LightningModule):
 
     def generator_step(self, noise: Tensor) -> Tensor:
         """Move the generator, and only it, towards images that the discriminator calls real."""
-        self.discriminator.requires_grad_(False)
-        loss = losses.real_loss(self.discriminator(self.generator(noise)))
-        self.update(loss, self.generator_optimizer)
-        self.discriminator.requires_grad_(True)
+        with self.frozen_discriminator():
+            loss = losses.real_loss(self.discriminator(self.generator(noise)))
+            self.update(loss, self.generator_optimizer)
         return loss.detach()
-
-    def inferred_images(self, noise: Tensor) -> Tensor:
-        """Images with the generator in inference mode: running averages, unchanged."""
-        self.generator.eval()
-        with torch.no_grad():
-            images = self.generator(noise)
-        self.generator.train()
-        return images
 
     def noise(self, num_images: int) -> Tensor:
         """Noise from N(0, I), of shape (num_images, noise size)."""
         return torch.randn(num_images, self.generator.noise_size, device=self.device)
-
-    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
-        """One step of an optimizer along the gradient of a loss."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam with Keras's epsilon, for the labeled, the unlabeled and the generator steps."""
@@ -147,30 +129,3 @@ class SGAN(LightningModule):
             use_pl_optimizer=False
         )
         self.generator_optimizer = self.optimizers()[2]
-
-    @property
-    def training_limit(self) -> dict[str, int]:
-        """When Lightning's trainer is to stop."""
-        return {"max_epochs": -1, "max_steps": self.hparams.iterations}
-
-    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
-        """What one Lightning epoch trains on; here an epoch is a sample interval."""
-        return SemiSupervisedBatches(data, length=self.hparams.sample_interval)
-
-    @property
-    def log_interval(self) -> int:
-        """Iterations between two points of TensorBoard's curves."""
-        return self.hparams.log_interval
-
-    def log_line(self, iteration: int, values: dict[str, float]) -> str:
-        """The tutorial's log line, from what `training_step` returned at an iteration."""
-        return (
-            f"{iteration} [D loss supervised: {values['labeled/class_loss']:.4f}, "
-            f"acc.: {values['labeled/accuracy']:.2%}] "
-            f"[D loss unsupervised: {values['unlabeled/discriminator_loss']:.4f}] "
-            f"[G loss: {values['generator/loss']:.4f}]"
-        )
-
-    def figures(self, history: History) -> dict[str, Figure]:
-        """The tutorial's plot, by file name."""
-        return {"discriminator_supervised_loss": plots.discriminator_supervised_loss(history)}

@@ -108,7 +108,8 @@ RULES = {
     "num_threads": Integer(1, or_null=True),
     "data.root": Text(),
     "data.batch_size": Integer(1),
-    "data.labeled_split": OneOf(["first", "balanced"]),
+    "data.labeled_split": OneOf(["first", "balanced", "random"]),
+    "data.label_seed": Integer(0, 2**32 - 1),
     "data.image_size": ImageSize(),
     "data.channels": OneOf([1, 3]),
     "model.epochs": Integer(1),
@@ -140,7 +141,7 @@ def check_values(config: DictConfig) -> None:
             raise ConfigError(key, value, str(rule))
     if config.data._target_ in TRAINING_IMAGES:
         check_balance("data.num_validation", config.data.num_validation)
-        if config.data.labeled_split == "balanced":
+        if config.data.labeled_split != "first":
             check_balance("data.num_labeled", config.data.num_labeled)
 
 

@@ -217,18 +217,20 @@ def split_training_set(
 ) -> SemiSupervisedData:
     """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
 
+    label_seed: int = 0,
     Args:
         train: the training set.
         test: the test set.
         class_names: a name for each label.
         num_labeled: size of the labeled set; None for all that are not held out.
         labeled_split: "first" labels the first images of the file (the tutorial's rule); "balanced"
-            the first of each class, see `balanced_indices`.
+            the first of each class, see `balanced_indices`; "random" as many, drawn at random.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
 
     Raises:
         ConfigError: there are not that many images, of a class or in all.
+        label_seed: what "random" draws by, and nothing else.
     """
     num_classes = len(class_names)
     validation, labels, images = None, train.labels, train.images
@@ -248,7 +250,11 @@ def split_training_set(
         labeled = LabeledImages(images[:num_labeled], labels[:num_labeled])
         unlabeled_images = images[num_labeled:]  # a view: the images are not copied
     else:
-        chosen = balanced_indices(labels, num_labeled, num_classes, "data.num_labeled")
+        order = torch.arange(len(labels))
+        if labeled_split == "random":
+            order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(label_seed))
+        of_order = balanced_indices(labels[order], num_labeled, num_classes, "data.num_labeled")
+        chosen = order[of_order].sort().values
         labeled = LabeledImages(images[chosen], labels[chosen])
         rest = torch.ones(len(labels), dtype=torch.bool)
         rest[chosen] = False
@@ -272,16 +278,18 @@ def torchvision_images(
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
+    label_seed: int = 0,
     Args:
         name: torchvision's class: MNIST, FashionMNIST or KMNIST.
         root: folder that holds `<name>/raw/`.
         num_labeled: size of the labeled set.
-        labeled_split: "first" or "balanced", see `split_training_set`.
+        labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
+        label_seed: of the "random" split, see `split_training_set`.
         ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
@@ -305,6 +313,7 @@ def torchvision_images(
     )
 
 
+        label_seed,
 def download(dataset_class: type["MNIST"], folder: Path) -> None:
     """Download a torchvision data set, checksums verified.
 
@@ -352,7 +361,11 @@ def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
 
 
 def digits(
-    num_labeled: int, labeled_split: str, batch_size: int, num_validation: int = 0
+    num_labeled: int,
+    labeled_split: str,
+    batch_size: int,
+    num_validation: int = 0,
+    label_seed: int = 0,
 ) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
@@ -361,12 +374,13 @@ def digits(
 
     Args:
         num_labeled: size of the labeled set.
-        labeled_split: "first" or "balanced", see `split_training_set`.
+        labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
 
     Raises:
         ConfigError: see `split_training_set`.
+        label_seed: of the "random" split, see `split_training_set`.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -389,6 +403,7 @@ def digits(
     )
 
 
+        label_seed,
 def image_folder(
     root: str,
     image_size: Sequence[int],
@@ -400,6 +415,7 @@ def image_folder(
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
 
+    label_seed: int = 0,
     PNG, JPEG and BMP files are read, subfolders of unlabeled/ included; images of another size are
     resized. Labeled images beyond `num_labeled` lose their labels and join the unlabeled ones.
 
@@ -408,12 +424,13 @@ def image_folder(
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
         num_labeled: size of the labeled set; None for all images in labeled/.
-        labeled_split: "first" or "balanced", see `split_training_set`.
+        labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
 
     Raises:
         DataError: a folder or its images are missing, or an image cannot be read.
+        label_seed: of the "random" split, see `split_training_set`.
         ConfigError: see `split_training_set`.
     """
     folder = Path(root).expanduser()
@@ -447,6 +464,7 @@ def image_folder(
     )
     unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))
     unlabeled = read_images(unlabeled_paths, image_size, channels)
+        label_seed,
     return replace(data, unlabeled_images=torch.cat([unlabeled, data.unlabeled_images]))
 
 

@@ -12,7 +12,8 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
     """Settings by dotted key; the group's `_target_` is its last name: {"model": "SGAN"}.
 
     A key of a group that repeats a top-level key, such as model.iterations, is left out, and so is
-    the folder of data sets that are the same in every folder.
+    a data.label_seed that is the seed, and the folder of data sets that are the same in every
+    folder.
     """
     settings = {}
     for group, value in config.items():
@@ -22,6 +23,8 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
         for key, of_group in value.items():
             if key == "_target_":
                 settings[group] = str(of_group).rsplit(".", 1)[-1]
+            elif key == "label_seed" and of_group == config.get("seed"):
+                continue
             elif key not in config and not is_place(group, key, value):
                 settings[f"{group}.{key}"] = (
                     of_group if isinstance(of_group, int | float | str | None) else str(of_group)

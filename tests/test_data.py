@@ -71,6 +71,41 @@ def test_balanced_split_takes_the_first_of_each_class():
     assert data.unlabeled_images.flatten().tolist() == [2, 5, 6, 7, 8, 9]
 
 
+def test_random_split_draws_each_image_of_a_class_equally_often():
+    labels = torch.tensor([0, 1, 0, 1, 0, 0, 1, 0])  # five and three
+    train = LabeledImages(torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1), labels)
+    counts = torch.zeros(8)
+    for seed in range(1500):
+        data = split_training_set(train, train, "ab", 2, "random", 2, label_seed=seed)
+        drawn, rest = data.labeled.images.flatten(), data.unlabeled_images.flatten()
+        assert data.labeled.labels.tolist() == labels[drawn.long()].tolist()
+        assert data.labeled.labels.sort().values.tolist() == [0, 1]
+        assert sorted([*drawn.tolist(), *rest.tolist()]) == list(range(8))
+        counts[drawn.long()] += 1
+    # 300 and 500 are expected; five standard deviations are 77 and 91.
+    assert (counts - torch.tensor([300, 500])[labels]).abs().max() < 77
+
+
+def test_random_split_depends_on_its_seed_only_and_leaves_validation_images_out():
+    labels = torch.arange(100) % 5
+    train = LabeledImages(torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1), labels)
+
+    def split(seed):
+        return split_training_set(train, train, "abcde", 20, "random", 2, 50, seed)
+
+    torch.manual_seed(0)
+    data, state = split(3), torch.get_rng_state()
+    assert torch.equal(torch.manual_seed(0).get_state(), state)  # nothing was drawn from it
+    torch.manual_seed(1)
+    assert torch.equal(split(3).labeled.images, data.labeled.images)
+    assert not torch.equal(split(4).labeled.images, data.labeled.images)
+    assert data.labeled.labels.bincount().tolist() == [4] * 5
+    sets = [data.labeled.images, data.unlabeled_images, data.validation.images]
+    assert [len(images) for images in sets] == [20, 30, 50]
+    assert torch.cat(sets).flatten().sort().values.tolist() == list(range(100))
+    assert torch.equal(split(4).validation.images, data.validation.images)
+
+
 @pytest.mark.parametrize("labeled_split", ["first", "balanced"])
 def test_validation_images_are_the_last_of_each_class_and_in_no_other_set(labeled_split):
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 2, 0, 1, 0])

@@ -1,3 +1,5 @@
+import pytest
+
 from sgan_lab.settings import flatten
 
 
@@ -17,3 +19,8 @@ def test_settings_are_flat_name_their_group_and_stand_once():
         "data.image_size": "[8, 9]",
         "data.num_labeled": None,
     }
+
+
+@pytest.mark.parametrize(("label_seed", "shown"), [(1, {}), (2, {"data.label_seed": 2})])
+def test_labels_drawn_by_the_seed_do_not_tell_the_seeds_of_a_group_apart(label_seed, shown):
+    assert flatten({"seed": 1, "data": {"label_seed": label_seed}}) == {"seed": 1, **shown}

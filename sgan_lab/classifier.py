@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import torch
 
 from sgan_lab.errors import DataError
+from sgan_lab.mlp_networks import MLPDiscriminator
 from sgan_lab.networks import Discriminator
+
+# The first of these prefixes that a checkpoint's weights have is that of its classifier.
+NETWORKS = {"averaged_discriminator.module.": MLPDiscriminator, "discriminator.": Discriminator}
 
 
 class Classifier(NamedTuple):
     """A trained discriminator in inference mode, with what is needed to feed and read it."""
 
-    network: Discriminator
+    network: Discriminator | MLPDiscriminator
     image_shape: tuple[int, int, int]
     class_names: list[str]
 
@@ -30,11 +34,15 @@ def load_classifier(checkpoint: Path) -> Classifier:
             content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         image_shape = tuple(content["hyper_parameters"]["image_shape"])
         class_names = list(content["hyper_parameters"]["class_names"])
-        network = Discriminator(image_shape, len(class_names))
-        prefix = "discriminator."
-        weights = content["state_dict"].items()
+        weights = content["state_dict"]
+        prefix = next(each for each in NETWORKS if any(name.startswith(each) for name in weights))
+        network = NETWORKS[prefix](image_shape, len(class_names))
         network.load_state_dict(
-            {name.removeprefix(prefix): w for name, w in weights if name.startswith(prefix)}
+            {
+                name.removeprefix(prefix): weights[name]
+                for name in weights
+                if name.startswith(prefix)
+            }
         )
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.

@@ -64,6 +64,17 @@ class PositiveNumber(NamedTuple):
         return "must be a finite number > 0"
 
 
+class Decay(NamedTuple):
+    """Rule: the weight that a running average gives to what it was."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value keeps the rule."""
+        return value == 0 or (PositiveNumber().allows(value) and value < 1)
+
+    def __str__(self) -> str:
+        return "must be a number >= 0 and < 1"
+
+
 class OneOf(NamedTuple):
     """Rule: one of some values."""
 
@@ -120,6 +131,9 @@ RULES = {
     "model.generator_learning_rate": PositiveNumber(),
     "model.compile": OneOf([None, "inductor", "cudagraphs", "eager"]),
     "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
+    "model.beta1": Decay(),
+    "model.averaging_rate": PositiveNumber(),
+    "model.unlabeled_weight": PositiveNumber(),
     "callbacks.samples.num_images": Integer(1),
     "callbacks.checkpoint.keep": Integer(1),
 }
@@ -135,7 +149,7 @@ def check_values(config: DictConfig) -> None:
     for group in ("data", "model"):
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")
-    for key, rule in (RULES | data_rules(config)).items():
+    for key, rule in (RULES | data_rules(config) | model_rules(config)).items():
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
             raise ConfigError(key, value, str(rule))
@@ -154,6 +168,14 @@ def data_rules(config: DictConfig) -> dict[str, Integer]:
     held_out = config.data.num_validation
     free = images - held_out if num_validation.allows(held_out) else images
     return {"data.num_validation": num_validation, "data.num_labeled": Integer(1, free)}
+
+
+def model_rules(config: DictConfig) -> dict[str, Integer]:
+    """The rules for the numbers of images that a model's generator makes at once."""
+    if config.model._target_ != "sgan_lab.feature_matching.FeatureMatching":
+        return {}
+    # Its batch normalization has no variance to divide by in a batch of one.
+    return {"data.batch_size": Integer(2), "callbacks.samples.num_images": Integer(2)}
 
 
 def check_balance(key: str, value: int) -> None:

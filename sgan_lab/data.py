@@ -110,7 +110,7 @@ class LabeledBatch(NamedTuple):
 
 
 class SemiSupervisedBatch(NamedTuple):
-    """A labeled and an unlabeled batch of the same size, images in [-1, 1]."""
+    """A labeled batch, and one or more unlabeled batches of its size in one; images in [-1, 1]."""
 
     labeled_images: Tensor
     labels: Tensor
@@ -118,17 +118,18 @@ class SemiSupervisedBatch(NamedTuple):
 
 
 class SemiSupervisedBatches:
-    """Batches for the SGAN: labeled and unlabeled images, each drawn uniformly with replacement.
+    """Batches for a GAN: labeled and unlabeled images, each drawn uniformly with replacement.
 
     Args:
         data: what to draw from.
         length: batches that one pass yields; the next pass goes on drawing.
+        unlabeled_batches: unlabeled batches with each labeled one.
 
     Raises:
         ConfigError: there are no unlabeled images.
     """
 
-    def __init__(self, data: SemiSupervisedData, length: int) -> None:
+    def __init__(self, data: SemiSupervisedData, length: int, unlabeled_batches: int = 1) -> None:
         if len(data.unlabeled_images) == 0:
             raise ConfigError(
                 "data.num_labeled",
@@ -137,16 +138,18 @@ class SemiSupervisedBatches:
             )
         self.data = data
         self.length = length
+        self.unlabeled_batches = unlabeled_batches
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[SemiSupervisedBatch]:
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
-        size, device = (self.data.batch_size,), unlabeled.device
+        size, device = self.data.batch_size, unlabeled.device
+        unlabeled_size = self.unlabeled_batches * size
         for _ in range(self.length):
-            drawn = torch.randint(len(images), size, device=device)
-            drawn_unlabeled = torch.randint(len(unlabeled), size, device=device)
+            drawn = torch.randint(len(images), (size,), device=device)
+            drawn_unlabeled = torch.randint(len(unlabeled), (unlabeled_size,), device=device)
             yield SemiSupervisedBatch(
                 scale(images[drawn]), labels[drawn], scale(unlabeled[drawn_unlabeled])
             )
@@ -214,10 +217,10 @@ def split_training_set(
     labeled_split: str,
     batch_size: int,
     num_validation: int = 0,
+    label_seed: int = 0,
 ) -> SemiSupervisedData:
     """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
 
-    label_seed: int = 0,
     Args:
         train: the training set.
         test: the test set.
@@ -227,10 +230,10 @@ def split_training_set(
             the first of each class, see `balanced_indices`; "random" as many, drawn at random.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
+        label_seed: what "random" draws by, and nothing else.
 
     Raises:
         ConfigError: there are not that many images, of a class or in all.
-        label_seed: what "random" draws by, and nothing else.
     """
     num_classes = len(class_names)
     validation, labels, images = None, train.labels, train.images
@@ -275,10 +278,10 @@ def torchvision_images(
     labeled_split: str,
     batch_size: int,
     num_validation: int = 0,
+    label_seed: int = 0,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
-    label_seed: int = 0,
     Args:
         name: torchvision's class: MNIST, FashionMNIST or KMNIST.
         root: folder that holds `<name>/raw/`.
@@ -286,10 +289,10 @@ def torchvision_images(
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
+        label_seed: of the "random" split, see `split_training_set`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
-        label_seed: of the "random" split, see `split_training_set`.
         ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
@@ -310,10 +313,10 @@ def torchvision_images(
         labeled_split,
         batch_size,
         num_validation,
+        label_seed,
     )
 
 
-        label_seed,
 def download(dataset_class: type["MNIST"], folder: Path) -> None:
     """Download a torchvision data set, checksums verified.
 
@@ -377,10 +380,10 @@ def digits(
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
+        label_seed: of the "random" split, see `split_training_set`.
 
     Raises:
         ConfigError: see `split_training_set`.
-        label_seed: of the "random" split, see `split_training_set`.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -400,10 +403,10 @@ def digits(
         labeled_split,
         batch_size,
         num_validation,
+        label_seed,
     )
 
 
-        label_seed,
 def image_folder(
     root: str,
     image_size: Sequence[int],
@@ -412,10 +415,10 @@ def image_folder(
     labeled_split: str,
     batch_size: int,
     num_validation: int = 0,
+    label_seed: int = 0,
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
 
-    label_seed: int = 0,
     PNG, JPEG and BMP files are read, subfolders of unlabeled/ included; images of another size are
     resized. Labeled images beyond `num_labeled` lose their labels and join the unlabeled ones.
 
@@ -427,10 +430,10 @@ def image_folder(
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
+        label_seed: of the "random" split, see `split_training_set`.
 
     Raises:
         DataError: a folder or its images are missing, or an image cannot be read.
-        label_seed: of the "random" split, see `split_training_set`.
         ConfigError: see `split_training_set`.
     """
     folder = Path(root).expanduser()
@@ -461,10 +464,10 @@ def image_folder(
         labeled_split,
         batch_size,
         num_validation,
+        label_seed,
     )
     unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))
     unlabeled = read_images(unlabeled_paths, image_size, channels)
-        label_seed,
     return replace(data, unlabeled_images=torch.cat([unlabeled, data.unlabeled_images]))
 
 

@@ -1,9 +1,10 @@
 """Export a checkpoint's classifier for other programs.
 
 As `sgan-lab export` or `python -m sgan_lab.export`. The file takes images, floats (N, channels,
-height, width) in [-1, 1] with any N, and gives class logits (N, classes), dropout off; safetensors
-holds the weights only. Image shape, class names and scaling are in its metadata. It is loaded again
-by its own runtime and compared with the classifier before it is kept.
+height, width) in [-1, 1] with any N, and gives class logits (N, classes), dropout and noise off;
+safetensors holds the weights only. Image shape, class names and scaling are in its metadata, and in
+that of safetensors the network's class. It is loaded again by its own runtime and compared with the
+classifier before it is kept.
 """
 
 import argparse
@@ -18,9 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgan_lab.classifier import Classifier, load_classifier
+from sgan_lab.classifier import NETWORKS, Classifier, load_classifier
 from sgan_lab.errors import ExportError, UserError
-from sgan_lab.networks import Discriminator
 
 TOLERANCE = 1e-4  # of a logit, between the file's runtime and the classifier
 BATCH_SIZES = (4, 1)  # compared; exporters are apt to take a batch of one for a constant
@@ -36,13 +36,13 @@ def metadata(classifier: Classifier) -> dict[str, str]:
 
 
 def write_safetensors(classifier: Classifier, path: Path) -> None:
-    """Write the weights, by their names in `sgan_lab.networks.Discriminator`."""
+    """Write the weights by their names in the network's class, one of `NETWORKS`."""
     from safetensors.torch import save
 
-    weights = {
-        name: weight.contiguous() for name, weight in classifier.network.state_dict().items()
-    }
-    path.write_bytes(save(weights, metadata(classifier)))
+    state = classifier.network.state_dict()
+    weights = {name: weight.contiguous() for name, weight in state.items()}
+    network = {"network": type(classifier.network).__name__}
+    path.write_bytes(save(weights, metadata(classifier) | network))
 
 
 def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
@@ -51,8 +51,10 @@ def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
     from safetensors.torch import load_file
 
     with safe_open(path, framework="pt") as file:
-        shape, names = (json.loads(file.metadata()[key]) for key in ("image_shape", "class_names"))
-    network = Discriminator(shape, len(names)).eval()
+        content = file.metadata()
+    shape, names = (json.loads(content[key]) for key in ("image_shape", "class_names"))
+    classes = {network_class.__name__: network_class for network_class in NETWORKS.values()}
+    network = classes[content["network"]](shape, len(names)).eval()
     network.load_state_dict(load_file(path))
     return network
 

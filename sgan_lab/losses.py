@@ -5,8 +5,8 @@ the probability of "real" is D(x) = 1 - 1 / (sum exp l + 1) = sigmoid(logsumexp 
 2016, Improved Techniques for Training GANs, section 5). Both real-or-fake losses are computed from
 logsumexp with softplus, so that they neither overflow nor take the logarithm of zero.
 
-All functions take logits of shape (batch, classes), any finite value, and return a scalar in nats,
-averaged over the batch.
+These functions take logits of shape (batch, classes), any finite value, and return a scalar in
+nats, averaged over the batch. The generator may also be trained on features (section 3.1).
 """
 
 import torch
@@ -27,3 +27,11 @@ def real_loss(logits: Tensor) -> Tensor:
 def fake_loss(logits: Tensor) -> Tensor:
     """Binary cross-entropy of the real-or-fake head with target fake: -log(1 - D(x))."""
     return F.softplus(torch.logsumexp(logits, dim=1)).mean()
+
+
+def feature_matching_loss(real_features: Tensor, fake_features: Tensor) -> Tensor:
+    """Mean squared difference of two batches' mean features (batch, features), over the features.
+
+    The paper has the sum (section 3.1), the authors' program the mean.
+    """
+    return F.mse_loss(fake_features.mean(dim=0), real_features.mean(dim=0))

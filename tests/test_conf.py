@@ -33,6 +33,16 @@ def test_the_sgan_of_the_tutorial(command_line, arguments):
     assert config.model.generator_learning_rate == 1e-3
 
 
+def test_feature_matching_is_the_papers(command_line):
+    config = compose(command_line, "experiment=feature_matching")
+    assert config.iterations == 300 * 60000 / 100
+    data, model = config.data, config.model
+    assert (data.name, data.num_labeled, data.batch_size) == ("MNIST", 100, 100)
+    assert data.labeled_split == "balanced"
+    assert (model.learning_rate, model.beta1) == (3e-3, 0.5)
+    assert (model.unlabeled_weight, model.averaging_rate / config.iterations) == (1, 1e-4)
+
+
 @pytest.mark.parametrize(("experiment", "labels"), [("baseline", 100), ("10k", 10000)])
 def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
     config = compose(command_line, f"experiment=tutorial_{experiment}")

@@ -26,9 +26,22 @@ BAD_VALUES = [
     ("model.log_interval=0", "must be an integer >= 1"),
     ("callbacks.samples.num_images=0", "must be an integer >= 1"),
 ]
+FEATURE_MATCHING = "model=feature_matching"
 OTHER_GROUPS = [
     (["model=supervised", "model.epochs=0"], "model.epochs=0: must be an integer >= 1"),
     (["model=supervised", "model.learning_rate=0"], "model.learning_rate=0: must be a finite"),
+    ([FEATURE_MATCHING, "model.beta1=1"], "model.beta1=1: must be a number >= 0 and < 1"),
+    ([FEATURE_MATCHING, "model.averaging_rate=0"], "model.averaging_rate=0: must be a finite"),
+    ([FEATURE_MATCHING, "model.unlabeled_weight=0"], "model.unlabeled_weight=0: must be a finite"),
+    ([FEATURE_MATCHING, "data.batch_size=1"], "data.batch_size=1: must be an integer >= 2"),
+    (
+        [FEATURE_MATCHING, "callbacks.samples.num_images=1"],
+        "callbacks.samples.num_images=1: must be an integer >= 2",
+    ),
+    (
+        ["data.labeled_split=random", "data.num_labeled=9"],
+        "data.num_labeled=9: must be at least the number of classes (10)",
+    ),
     (["data=digits", "data.num_labeled=1438"], "must be an integer 1 to 1437"),
     (
         ["data.labeled_split=balanced", "data.num_labeled=9"],

@@ -176,6 +176,11 @@ def test_semi_supervised_batches_are_drawn_uniformly_with_replacement():
     assert (unlabeled - 333).abs().max() < 90
 
 
+def test_a_labeled_batch_may_come_with_several_unlabeled_ones():
+    batches = SemiSupervisedBatches(make_data(batch_size=8), 3, unlabeled_batches=2)
+    assert [(len(b.labels), len(b.unlabeled_images)) for b in batches] == [(8, 16)] * 3
+
+
 def test_an_epoch_visits_each_labeled_image_once_in_a_new_order():
     data = make_data(num_labeled=20, batch_size=8)
     batches = LabeledEpoch(data)

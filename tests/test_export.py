@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, safe_open
 
-from sgan_lab import networks
+import sgan_lab
 from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.errors import ExportError
 from sgan_lab.export import FORMATS, export
+from sgan_lab.mlp_networks import MLPDiscriminator
 from sgan_lab.networks import Discriminator
 
 FORMAT_NAMES = ["safetensors", "onnx", "torchscript"]
@@ -28,11 +29,15 @@ def run_export(*arguments, **environment):
     )
 
 
-@pytest.fixture
-def classifier():
+def make_classifier(network_class):
     """Color images with odd sides, so that the padding of height and width differ."""
     shape = (3, 10, 13)
-    return Classifier(Discriminator(shape, 4).eval(), shape, ["cat", "dog", "ä", "[x]"])
+    return Classifier(network_class(shape, 4).eval(), shape, ["cat", "dog", "ä", "[x]"])
+
+
+@pytest.fixture
+def classifier():
+    return make_classifier(Discriminator)
 
 
 def run_file(file_format, path, images):
@@ -41,7 +46,10 @@ def run_file(file_format, path, images):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         shape = json.loads(metadata["image_shape"])
-        network = Discriminator(shape, len(json.loads(metadata["class_names"]))).eval()
+        network_class = {"Discriminator": Discriminator, "MLPDiscriminator": MLPDiscriminator}[
+            metadata["network"]
+        ]
+        network = network_class(shape, len(json.loads(metadata["class_names"]))).eval()
         network.load_state_dict(load_file(path))
         return metadata, network(images)
     if file_format == "onnx":
@@ -54,10 +62,12 @@ def run_file(file_format, path, images):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
+@pytest.mark.parametrize("network_class", [Discriminator, MLPDiscriminator])
 @pytest.mark.parametrize("file_format", FORMAT_NAMES)
 def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
-    classifier, file_format, tmp_path
+    network_class, file_format, tmp_path
 ):
+    classifier = make_classifier(network_class)
     path = tmp_path / "file"
     export(classifier, file_format, path)
     for size in (1, 3, 8):
@@ -69,7 +79,7 @@ def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
     assert json.loads(metadata["image_shape"]) == [3, 10, 13]
     assert json.loads(metadata["class_names"]) == ["cat", "dog", "ä", "[x]"]
     assert metadata["scaling"] == "(byte - 127.5) / 127.5"
-    assert str(Path(networks.__file__).parent).encode() not in path.read_bytes()
+    assert str(Path(sgan_lab.__file__).parent).encode() not in path.read_bytes()
 
 
 @pytest.mark.parametrize("file_format", FORMAT_NAMES)

@@ -27,6 +27,13 @@ def test_fake_loss_is_the_binary_cross_entropy_with_target_fake():
     torch.testing.assert_close(losses.fake_loss(LOGITS), expected)
 
 
+def test_feature_matching_loss_compares_the_means_of_batches():
+    real = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    fake = torch.tensor([[5.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    # Means (2, 3) and (2, 0), squared differences 0 and 9.
+    assert losses.feature_matching_loss(real, fake).item() == pytest.approx(4.5)
+
+
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @pytest.mark.parametrize(
     "loss", [losses.real_loss, losses.fake_loss, lambda x: losses.class_loss(x, LABELS)]

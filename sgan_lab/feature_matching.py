@@ -1,0 +1,170 @@
+"""Feature matching: a GAN whose generator matches the discriminator's features of real images.
+
+Salimans et al. 2016, Improved Techniques for Training GANs, sections 3.1 and 5, with what only the
+authors' train_mnist_feature_matching.py tells (github.com/openai/improved-gan).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parametrize
+from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from sgan_lab import losses
+from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData, scale
+from sgan_lab.mlp_networks import MLPDiscriminator, MLPGenerator
+from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
+
+INITIALIZATION_IMAGES = 500
+
+# The authors' Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon. With this epsilon both
+# agree where v is far from 1e-8, and differ by a factor of sqrt(2) at most.
+ADAM_EPSILON = 1e-4
+
+
+class FeatureMatching(SemiSupervisedGAN):
+    """One discriminator step and one generator step an iteration.
+
+    The classifier is the running average of the discriminator. Other than in the authors' program,
+    batches are drawn with replacement, unlabeled images do not include the labeled ones, and the
+    running average is free of its start (as Adam's moments are), not one that begins at zero; after
+    the authors' 180,000 iterations that is the same.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        class_names: a name for each label; kept in checkpoints for those who use the classifier.
+        iterations: length of training, over which the learning rate falls.
+        sample_interval: iterations between two log lines, checkpoints and grids of images.
+        log_interval: iterations between two points of TensorBoard's curves.
+        learning_rate: of both networks, for the first two thirds; then it falls linearly to zero.
+        beta1: decay of Adam's first moment.
+        unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
+        averaging_rate: the running average moves this / iterations of the way to the
+            discriminator's weights at each iteration.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        class_names: Sequence[str],
+        iterations: int,
+        sample_interval: int,
+        log_interval: int,
+        learning_rate: float,
+        beta1: float,
+        unlabeled_weight: float,
+        averaging_rate: float,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.discriminator = MLPDiscriminator(image_shape, len(class_names))
+        self.generator = MLPGenerator(image_shape)
+        self.averaged_discriminator = AveragedModel(self.discriminator, multi_avg_fn=self.average)
+        self.averaged_discriminator.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
+        return self.averaged_discriminator(images)
+
+    def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
+        """One iteration; returns its losses and the accuracy on the labeled batch.
+
+        The unlabeled images are two batches, the first one for the discriminator.
+        """
+        self.set_learning_rate(self.global_step)
+        unlabeled_images, images_to_match = batch.unlabeled_images.chunk(2)
+        discriminator_values = self.discriminator_step(
+            batch.labeled_images, batch.labels, unlabeled_images
+        )
+        generator_loss = self.generator_step(images_to_match)
+        return {**discriminator_values, "generator/loss": generator_loss}
+
+    def discriminator_step(
+        self, labeled_images: Tensor, labels: Tensor, unlabeled_images: Tensor
+    ) -> dict[str, Tensor]:
+        """Move the discriminator towards the right classes and telling real from generated images.
+
+        All batches have one size.
+        """
+        fake_images = self.inferred_images(self.noise(len(unlabeled_images)))
+        logits = self.discriminator(torch.cat([labeled_images, unlabeled_images, fake_images]))
+        labeled_logits, unlabeled_logits, fake_logits = logits.chunk(3)
+        class_loss = losses.class_loss(labeled_logits, labels)
+        real_loss = losses.real_loss(unlabeled_logits)
+        fake_loss = losses.fake_loss(fake_logits)
+        unlabeled_loss = 0.5 * (real_loss + fake_loss)
+        loss = class_loss + self.hparams.unlabeled_weight * unlabeled_loss
+        self.update(loss, self.discriminator_optimizer)
+        self.averaged_discriminator.update_parameters(self.discriminator)
+        return {
+            "labeled/class_loss": class_loss.detach(),
+            "labeled/accuracy": (labeled_logits.argmax(dim=1) == labels).float().mean(),
+            "unlabeled/real_loss": real_loss.detach(),
+            "unlabeled/fake_loss": fake_loss.detach(),
+            "unlabeled/discriminator_loss": unlabeled_loss.detach(),
+        }
+
+    def generator_step(self, real_images: Tensor) -> Tensor:
+        """Move the generator towards images with the features of real ones in the mean."""
+        # The discriminator's normalized weights are computed once for both kinds of images.
+        with self.frozen_discriminator(), parametrize.cached():
+            real_features = self.discriminator.features(real_images)
+            fake_images = self.generator(self.noise(len(real_images)))
+            fake_features = self.discriminator.features(fake_images)
+            loss = losses.feature_matching_loss(real_features, fake_features)
+            self.update(loss, self.generator_optimizer)
+        return loss.detach()
+
+    def noise(self, num_images: int) -> Tensor:
+        """Noise from U(0, 1), of shape (num_images, noise size)."""
+        return torch.rand(num_images, self.generator.noise_size, device=self.device)
+
+    @torch.no_grad()
+    def average(self, averages: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+        """Move averages of `count` earlier iterations towards the current weights.
+
+        The average is sum_i d^(t-i) w_i / sum_i d^(t-i) over the iterations i = 1 to t.
+        """
+        decay = 1 - min(1, self.hparams.averaging_rate / self.hparams.iterations)
+        torch._foreach_lerp_(averages, weights, (1 - decay) / (1 - decay ** (count.item() + 1)))
+
+    def set_learning_rate(self, iteration: int) -> None:
+        """Set both optimizers' learning rate after a number of iterations."""
+        factor = min(1.0, 3 * (1 - iteration / self.hparams.iterations))
+        for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = factor * self.hparams.learning_rate
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam for the discriminator and the generator."""
+        return [
+            Adam(
+                network.parameters(),
+                lr=self.hparams.learning_rate,
+                betas=(self.hparams.beta1, 0.999),
+                eps=ADAM_EPSILON,
+                fused=True,
+            )
+            for network in (self.discriminator, self.generator)
+        ]
+
+    def on_train_start(self) -> None:
+        """Take the optimizers; only the generator's counts `global_step`, see `SGAN`."""
+        self.discriminator_optimizer, _ = self.optimizers(use_pl_optimizer=False)
+        self.generator_optimizer = self.optimizers()[1]
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on; the discriminator is initialized on the data.
+
+        Of a run that is resumed, the checkpoint's weights replace these.
+        """
+        batches = SemiSupervisedBatches(
+            data, length=self.hparams.sample_interval, unlabeled_batches=2
+        )
+        images = data.unlabeled_images
+        drawn = torch.randint(len(images), (INITIALIZATION_IMAGES,), device=images.device)
+        self.discriminator.initialize(scale(images[drawn]).to(self.device))
+        return batches

@@ -1,0 +1,126 @@
+"""Fully connected generator and discriminator of Salimans et al. 2016, for any image shape.
+
+Improved Techniques for Training GANs, as in the authors' train_mnist_feature_matching.py
+(github.com/openai/improved-gan). Images are in [-1, 1] outside of these networks, as everywhere in
+this package, and in [0, 1] inside, as in the paper.
+"""
+
+import math
+from itertools import chain, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+
+def weight_normalized(in_features: int, out_features: int, train_scale: bool) -> nn.Linear:
+    """A linear layer of weights g v / ||v|| for each unit (Salimans and Kingma 2016), g = 1.
+
+    Args:
+        in_features: size of the input.
+        out_features: size of the output.
+        train_scale: whether g is trained, or only `MLPDiscriminator.initialize` sets it.
+    """
+    layer = weight_norm(nn.Linear(in_features, out_features))
+    scale = scale_of(layer)
+    nn.init.ones_(scale)
+    scale.requires_grad_(train_scale)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def scale_of(layer: nn.Linear) -> nn.Parameter:
+    """The g of a weight-normalized layer, (out_features, 1)."""
+    return layer.parametrizations.weight.original0
+
+
+def direction_of(layer: nn.Linear) -> nn.Parameter:
+    """The v of a weight-normalized layer, (out_features, in_features)."""
+    return layer.parametrizations.weight.original1
+
+
+class GaussianNoise(nn.Module):
+    """Adds noise from N(0, std^2) while training."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x.add(torch.randn_like(x), alpha=self.std) if self.training else x
+
+
+class MLPGenerator(nn.Module):
+    """Images from noise; batch normalization is always by the batch's own mean and variance.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+    """
+
+    noise_size = 100
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        layers = []
+        for in_features, out_features in ((self.noise_size, 500), (500, 500)):
+            norm = nn.BatchNorm1d(out_features, eps=1e-6, track_running_stats=False)
+            norm.weight.requires_grad_(False)  # stays 1
+            layers += [nn.Linear(in_features, out_features, bias=False), norm, nn.Softplus()]
+            nn.init.xavier_uniform_(layers[-3].weight)
+        pixels = weight_normalized(500, math.prod(image_shape), train_scale=True)
+        nn.init.xavier_uniform_(direction_of(pixels))
+        self.layers = nn.Sequential(*layers, pixels, nn.Sigmoid(), nn.Unflatten(1, image_shape))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Noise (N, 100) from U(0, 1), N > 1, to images (N, channels, height, width) in [-1, 1]."""
+        return self.layers(noise) * 2 - 1
+
+
+class MLPDiscriminator(nn.Module):
+    """Class logits of images; the classifier that training is about.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        num_classes: number of classes.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        sizes = (math.prod(image_shape), 1000, 500, 250, 250, 250)
+        hidden = []
+        for index, (in_features, out_features) in enumerate(pairwise(sizes)):
+            layer = weight_normalized(in_features, out_features, train_scale=False)
+            hidden += [GaussianNoise(0.5 if index else 0.3), layer, nn.ReLU()]
+        self.hidden = nn.Sequential(*hidden)
+        last = weight_normalized(sizes[-1], num_classes, train_scale=True)
+        self.last = nn.Sequential(GaussianNoise(0.5), last)
+        for layer in chain(self.hidden, self.last):
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(direction_of(layer), std=0.1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to the last hidden layer (N, 250)."""
+        return self.hidden((images.flatten(1) + 1) / 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
+        return self.last(self.features(images))
+
+    @torch.no_grad()
+    def initialize(self, images: Tensor) -> None:
+        """Set scales and biases so that every unit, before its ReLU, has mean 0 and variance 1.
+
+        Data-dependent initialization (Salimans and Kingma 2016, section 3), with the noise.
+
+        Args:
+            images: (N, channels, height, width) in [-1, 1]; mean and variance are over these.
+        """
+        x = (images.flatten(1) + 1) / 2
+        for layer in chain(self.hidden, self.last):
+            x = layer(x)
+            if isinstance(layer, nn.Linear):
+                mean, std = x.mean(dim=0), x.std(dim=0, correction=0)
+                scale_of(layer).div_(std.unsqueeze(1))
+                layer.bias.sub_(mean).div_(std)
+                x = (x - mean) / std

@@ -69,7 +69,8 @@ class Decay(NamedTuple):
 
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
-        return value == 0 or (PositiveNumber().allows(value) and value < 1)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and 0 <= value < 1
 
     def __str__(self) -> str:
         return "must be a number >= 0 and < 1"

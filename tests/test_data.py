@@ -290,5 +290,5 @@ def test_image_folder_names_what_is_wrong(tmp_path):
         read(root)
     (root / "unlabeled" / "2.jpg").unlink()
     (root / "test" / "emu").mkdir()
-    with pytest.raises(DataError, match="classes without labeled images: emu"):
+    with pytest.raises(DataError, match="unknown classes: emu; known are cat, dog"):
         read(root)

@@ -289,6 +289,7 @@ def torchvision_images(
         ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
+    from torchvision.datasets import mnist
 
     dataset_class = getattr(datasets, name)
     folder = Path(root).expanduser()
@@ -297,10 +298,17 @@ def torchvision_images(
         download(dataset_class, folder)
     for file, shape in IDX_SHAPES.items():
         check_idx_file(raw / file, shape, MNIST_MD5[file] if name == "MNIST" else None)
-    train, test = (dataset_class(folder, train=is_train) for is_train in (True, False))
+    # Not by dataset_class, which prefers the files of an old release, <name>/processed/*.pt.
+    train, test = (
+        LabeledImages(
+            mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
+            mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte")),
+        )
+        for part in ("train", "t10k")
+    )
     return split_training_set(
-        LabeledImages(train.data.unsqueeze(1), train.targets),
-        LabeledImages(test.data.unsqueeze(1), test.targets),
+        train,
+        test,
         [class_name.split(" - ")[0] for class_name in dataset_class.classes],
         num_labeled,
         labeled_split,
@@ -339,11 +347,14 @@ def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
     header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
     size = len(header) + math.prod(shape)
     try:
-        content = path.read_bytes()
+        found = path.stat()
+        # A pipe would be waited for, a much larger file fill the memory.
+        is_whole = stat.S_ISREG(found.st_mode) and found.st_size == size
+        content = path.read_bytes() if is_whole else b""
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if len(content) != size:
-        damage = f"{len(content)} bytes instead of {size}"
+        damage = f"{found.st_size} bytes instead of {size}"
     elif not content.startswith(header):
         damage = f"its header does not announce {'x'.join(map(str, shape))} bytes"
     elif len(shape) == 1 and max(content[len(header) :]) > 9:

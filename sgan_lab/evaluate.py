@@ -26,6 +26,7 @@ from torchmetrics.functional.classification import (
 
 from sgan_lab import data, losses, plots
 from sgan_lab.classifier import Classifier, load_classifier
+from sgan_lab.config_files import load_config
 from sgan_lab.data import LabeledImages, class_images, scale
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.targets import DATA_FUNCTIONS
@@ -121,7 +122,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
     """
     path = folder / "config.yaml"
     try:
-        settings = OmegaConf.to_container(OmegaConf.load(path))["data"]
+        settings = OmegaConf.to_container(load_config(path))["data"]
         target = str(settings.pop("_target_"))
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab import sweep
+from sgan_lab.composition import check_compositions
 from sgan_lab.config_checks import exit_on_error
 from sgan_lab.job import run_in_process
 from sgan_lab.resume import complete_arguments
@@ -66,6 +67,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
+            check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             train()
     except KeyboardInterrupt:

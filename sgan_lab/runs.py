@@ -9,6 +9,7 @@ independent ones: they count once, with their mean. Only finished runs enter a m
 import itertools
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
+from sgan_lab.config_files import load_config
 from sgan_lab.errors import DataError
 from sgan_lab.settings import flatten
 from sgan_lab.status import FILE, read_status
@@ -81,9 +83,11 @@ def read_run(folder: Path) -> dict[str, Any]:
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
-            if not 0 <= metrics["test_accuracy"] <= 1:
-                raise ValueError(f"test_accuracy is {metrics['test_accuracy']}")
-            row |= {"status": "finished", **{key: metrics[key] for key in RESULTS}}
+            results = {key: metrics[key] for key in RESULTS}
+            for key, value in results.items():
+                if not is_result(value) or (key == "test_accuracy" and value > 1):
+                    raise ValueError(f"{key} is {value}")
+            row |= {"status": "finished", **results}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
     except Exception as error:  # YAML and JSON each have their own
@@ -92,12 +96,17 @@ def read_run(folder: Path) -> dict[str, Any]:
     return row
 
 
+def is_result(value: Any) -> bool:
+    """Whether a value of metrics.json is a finite number that is not negative."""
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
+
+
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings of a run's config.yaml by dotted key, without those that its model ignores."""
-    config = OmegaConf.to_container(OmegaConf.load(file))
+    config = OmegaConf.to_container(load_config(file))
     settings = flatten(config)
-    for key in ("seed", "model"):
-        if settings.get(key) is None:
+    for key, kind in (("seed", int), ("model", str)):
+        if type(settings.get(key)) is not kind:
             raise ValueError(f"no {key}")
     for key in ("iterations", "sample_interval"):
         if key not in config["model"]:

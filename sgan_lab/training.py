@@ -28,6 +28,7 @@ from sgan_lab import plots
 from sgan_lab.callbacks import Validation
 from sgan_lab.checkpoints import Checkpoints, iteration_of, newest_intact
 from sgan_lab.config_checks import EXPLAINED, explain
+from sgan_lab.config_files import load_config
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.history import History
@@ -65,7 +66,7 @@ def train(folder: Path) -> dict[str, Any]:
     """
     is_first = rank_zero_only.rank == 0
     with StatusFile(folder, explain) if is_first else nullcontext() as status:
-        config = OmegaConf.load(folder / "config.yaml")
+        config = load_config(folder / "config.yaml")
         check_targets(config)
         commit = git_commit()  # now, since the checkout may change while the run trains
         if config.num_threads is not None:

@@ -10,12 +10,12 @@ BAD_VALUES = [
     ("data.num_labeled=true", "must be an integer 1 to 60000"),
     ("data.num_labeled=60001", "must be an integer 1 to 60000"),
     ("data.labeled_split=last", "must be one of first, balanced"),
-    ("data.batch_size=0", "must be an integer >= 1"),
+    ("data.batch_size=0", "must be an integer 1 to 100000"),
     ("data.root=''", "must be a text that is not empty"),
     ("iterations=0", "must be an integer >= 1"),
     ("iterations=1e3", "must be an integer >= 1"),
     ("sample_interval=0", "must be an integer >= 1"),
-    ("num_threads=0", "must be an integer >= 1 or null"),
+    ("num_threads=0", "must be an integer 1 to 1024 or null"),
     ("seed=-1", "must be an integer 0 to 4294967295"),
     ("model.labeled_learning_rate=0", "must be a finite number > 0"),
     ("model.unlabeled_learning_rate=nan", "must be a finite number > 0"),
@@ -23,7 +23,7 @@ BAD_VALUES = [
     ("model.labeled_learning_rate=-1e-3", "must be a finite number > 0"),
     ("model.labeled_learning_rate=fast", "must be a finite number > 0"),
     ("model.log_interval=0", "must be an integer >= 1"),
-    ("callbacks.samples.num_images=0", "must be an integer >= 1"),
+    ("callbacks.samples.num_images=0", "must be an integer 1 to 10000"),
 ]
 OTHER_GROUPS = [
     (["model=supervised", "model.epochs=0"], "model.epochs=0: must be an integer >= 1"),

@@ -559,7 +559,7 @@ def read_image(path: Path, height: int, width: int, channels: int) -> Tensor:
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
     except Exception as error:  # each format's reader fails in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"{path} is no readable image: {reason}.") from error
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return pixels.view(height, width, channels).permute(2, 0, 1)

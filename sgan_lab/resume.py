@@ -1,5 +1,6 @@
 """Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,13 @@ def check_not_running(key: str, path: str, folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a run has finished and left its result."""
-    return read_status(folder).state == "finished" and (folder / "metrics.json").is_file()
+    """Whether a run has finished and left its result and what it is the result of, undamaged."""
+    try:
+        has_result = isinstance(json.loads((folder / "metrics.json").read_text()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+    has_settings = (folder / "config.yaml").is_file()
+    return has_result and has_settings and read_status(folder).state == "finished"
 
 
 def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:

@@ -50,12 +50,20 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
             # .hydra/ holds a config.yaml, too, but is no run.
             if (folder / FILE).is_file() or (folder / "run.log").is_file():
                 name = folder.relative_to(path) if len(paths) == 1 else folder
-                rows.setdefault(folder.resolve(), {"run": str(name), **read_run(folder)})
+                row = {"run": str(name), **read_run(folder)}
+                row = {encodable(key): encodable(value) for key, value in row.items()}
+                rows.setdefault(folder.resolve(), row)
     if not rows:
         raise DataError(f"No runs in {', '.join(map(str, paths))}.")
     runs = pd.DataFrame(list(rows.values()), index=list(rows))
     settings = [key for key in runs.columns if key not in (*STATE, *RESULTS)]
+    settings += [key for key in ("seed", "model") if key not in settings]  # all may be damaged
     return runs.reindex(columns=[*STATE, *RESULTS, *settings])
+
+
+def encodable(value: Any) -> Any:
+    """A text without what UTF-8 cannot encode, as names of files may hold; else the value."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def by_number(path: Path) -> list[str | int]:
@@ -83,11 +91,11 @@ def read_run(folder: Path) -> dict[str, Any]:
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
-            results = {key: metrics[key] for key in RESULTS}
-            for key, value in results.items():
+            for key in RESULTS:
+                value = metrics[key]
                 if not is_result(value) or (key == "test_accuracy" and value > 1):
                     raise ValueError(f"{key} is {value}")
-            row |= {"status": "finished", **results}
+            row |= {"status": "finished", **{key: metrics[key] for key in RESULTS}}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
     except Exception as error:  # YAML and JSON each have their own

@@ -380,12 +380,18 @@ def test_runs(drawn, folder):
     assert 1 <= len(summarize(runs)) <= 2
     assert len(paired_differences(runs)) <= 1
     assert facts(runs)
+    alone = read_runs([reported / "odd"])
+    assert len(summarize(alone)) <= 1
+    assert len(paired_differences(alone)) == 0
+    assert facts(alone)
 
 
 @inputs(0.004, run_files)
 def test_reports(drawn, folder):
     (folder / "report").mkdir(exist_ok=True)
-    write_report(read_runs([make_odd_run(folder, drawn)]), folder / "report")
+    reported = make_odd_run(folder, drawn)
+    for path in (reported, reported / "odd"):
+        write_report(read_runs([path]), folder / "report")
     assert (folder / "report" / "report.html").is_file()
 
 

@@ -13,10 +13,10 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sgan_lab.config_checks import EXPLAINED
-from sgan_lab.config_files import check_size, unreadable
+from sgan_lab.config_files import check_keys, check_size, unreadable
 from sgan_lab.errors import UserError
 from sgan_lab.targets import check_hydra_targets
 
@@ -41,8 +41,7 @@ class CheckedSource(FileConfigSource):
         try:
             check_size(path)
             result = super().load_config(config_path)
-            if not OmegaConf.is_dict(result.config):
-                raise ValueError("it holds no keys")
+            check_keys(result.config)
         except Exception as error:  # YAML and OmegaConf each have their own
             raise unreadable(path, error) from error
         return result

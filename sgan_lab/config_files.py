@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sgan_lab.errors import DataError
 
@@ -21,8 +21,7 @@ def load_config(path: Path) -> DictConfig:
     try:
         check_size(path)
         config = OmegaConf.load(path)
-        if not isinstance(config, DictConfig):
-            raise ValueError("it holds no keys")
+        check_keys(config)
     except Exception as error:  # YAML and OmegaConf each have their own
         raise unreadable(path, error) from error
     return config
@@ -32,6 +31,16 @@ def unreadable(path: Path, error: Exception) -> DataError:
     """An error of reading a file of settings, as one line that names the file."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path} is no readable configuration: {reason}")
+
+
+def check_keys(config: DictConfig | ListConfig) -> None:
+    """Check that a file holds settings by name.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(config, DictConfig) or not all(isinstance(key, str) for key in config):
+        raise ValueError("it holds something else than settings by name")
 
 
 def check_size(path: Path) -> None:

@@ -10,7 +10,10 @@ HOSTILE = [
     (["+hydra.callbacks.x._target_=hydra.utils.instantiate"], HYDRA),
     (["-m", "hydra.launcher._target_=os.system"], HYDRA),
     (["-m", "+hydra.sweeper.sampler._target_=os.system"], HYDRA),
-    (["+hydra.hydra_logging.handlers.x.class=subprocess.Popen"], "Unable to configure handler"),
+    (
+        ["+hydra.hydra_logging.handlers.x={class:subprocess.Popen,args:[touch,x]}"],
+        "Unable to configure handler",
+    ),
     (["model=null"], "Config group override must be a string or a list"),
 ]
 
@@ -28,7 +31,7 @@ def test_hydra_makes_nothing_before_it_is_checked(command_line, tmp_path, argume
     [
         (b"a: [", "expected the node content"),
         (b"\xff\xfe", "codec can't decode"),
-        (b"- 1", "it holds no keys"),
+        (b"- 1", "something else than settings by name"),
         (bomb(30).encode(), "more than 10,000 values"),
         (b"x: !!python/object/apply:os.system [touch x]", "could not determine a constructor"),
         (b"x: " + b"[" * 1500, "recursion"),

@@ -37,7 +37,7 @@ OTHER_GROUPS = [
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (["data=image_folder", "data.root=x", "data.image_size=[28]"], "must be [height, width]"),
     (["data=image_folder", "data.root=x", "data.image_size=[3,28]"], "integers >= 4"),
-    (["model._target_=os.system"], "model._target_=os.system: must be a class of sgan_lab, torch"),
+    (["model._target_=os.system"], "model._target_=os.system: must be a class of sgan_lab, "),
     (["-m", "data.num_labeled=50,0"], "data.num_labeled=0: must be an integer 1 to 60000"),
     (["-m", "seed=1,2", "iterations=5,-5"], "iterations=-5: must be an integer >= 1"),
 ]

@@ -20,6 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.resume import check_resumed_run
+from sgan_lab.settings import experiment_settings
 from sgan_lab.targets import check_packages
 
 # Training images by the `_target_` of a data config, where they are known before loading.
@@ -151,6 +152,7 @@ def check_values(config: DictConfig) -> None:
     for group in ("data", "model"):
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")
+    experiment_settings(config)  # fails where a value cannot be resolved
     for key, rule in (RULES | data_rules(config)).items():
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):

@@ -43,7 +43,6 @@ from sgan_lab.report_figures import curves_figure, samples_figure
 from sgan_lab.resume import changed_settings, complete_arguments
 from sgan_lab.run import CONFIG_PATH
 from sgan_lab.runs import paired_differences, read_runs, summarize
-from sgan_lab.settings import experiment_settings
 from sgan_lab.status import FILE, Status, read_status
 from tests.test_event_files import write_events
 from tests.test_runs import make_run
@@ -192,7 +191,6 @@ def test_configuration_values(drawn, folder, monkeypatch):
         config = OmegaConf.create(changed(composed(*groups), changes), flags={"struct": True})
         check_values(config)
         check_loggers(config)
-        experiment_settings(config)
 
 
 SHAPES = {"images": (5, 3, 4), "labels": (7,)}

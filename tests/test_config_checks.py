@@ -2,6 +2,8 @@
 
 import pytest
 
+from sgan_lab.status import read_status
+
 BAD_VALUES = [
     ("data.num_labeled=0", "must be an integer 1 to 60000"),
     ("data.num_labeled=-5", "must be an integer 1 to 60000"),
@@ -108,3 +110,12 @@ def test_an_earlier_run_is_not_overwritten(command_line, tmp_path):
     assert "hydra.run.dir=old: already holds a run" in result.stderr
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["metrics.json"]
     assert (tmp_path / "old" / "metrics.json").read_text() == "precious"
+
+
+def test_a_value_that_cannot_be_resolved_is_named(command_line, tmp_path):
+    result = command_line("+trainer.new=${oc.env:ABSENT}")
+    check(result, tmp_path, "Environment variable 'ABSENT' not found")
+    result = command_line("+logger.tensorboard.new=${oc.env:ABSENT}", "hydra.run.dir=run")
+    assert "Environment variable 'ABSENT' not found" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_status(tmp_path / "run").state == "failed"

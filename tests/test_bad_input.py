@@ -47,7 +47,7 @@ from sgan_lab.status import FILE, Status, read_status
 from tests.test_event_files import write_events
 from tests.test_runs import make_run
 
-INPUTS = int(os.environ.get("SGAN_LAB_INPUTS", "2500"))  # more for a thorough test by hand
+INPUTS = int(os.environ.get("SGAN_LAB_INPUTS", "2000"))  # more for a thorough test by hand
 HANGING = 120  # seconds for one input, after which the test run ends; generous, for busy machines
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from hydra._internal import hydra as hydra_main
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
@@ -20,31 +18,31 @@ from sgan_lab.config_files import check_keys, check_size, unreadable
 from sgan_lab.errors import UserError
 from sgan_lab.targets import check_hydra_targets
 
+load_unchecked = FileConfigSource.load_config
+
 
 def check_compositions() -> None:
-    """Have `hydra.main` use the classes of this module."""
-    Plugins.instance()  # registers Hydra's own sources
-    SourcesRegistry.instance().types["file"] = CheckedSource
+    """Have `hydra.main` use what this module has."""
+    # Not a source class of our own: a launcher's worker takes over Hydra's registry of sources,
+    # and then registers Hydra's class anew.
+    FileConfigSource.load_config = load_checked
     hydra_main.Hydra = CheckedHydra
 
 
-class CheckedSource(FileConfigSource):
-    """Hydra's source of configuration files, of which any may be damaged."""
+def load_checked(source: FileConfigSource, config_path: str) -> ConfigResult:
+    """Load a configuration file, of which any may be damaged.
 
-    def load_config(self, config_path: str) -> ConfigResult:
-        """Load a file.
-
-        Raises:
-            DataError: it is no configuration, see `config_files.check_size`.
-        """
-        path = Path(self.path, self._normalize_file_name(config_path))
-        try:
-            check_size(path)
-            result = super().load_config(config_path)
-            check_keys(result.config)
-        except Exception as error:  # YAML and OmegaConf each have their own
-            raise unreadable(path, error) from error
-        return result
+    Raises:
+        DataError: it is no configuration, see `config_files`.
+    """
+    path = Path(source.path, source._normalize_file_name(config_path))
+    try:
+        check_size(path)
+        result = load_unchecked(source, config_path)
+        check_keys(result.config)
+    except Exception as error:  # YAML and OmegaConf each have their own
+        raise unreadable(path, error) from error
+    return result
 
 
 class CheckedHydra(hydra_main.Hydra):

@@ -6,7 +6,7 @@ values are here, one rule a key. `CheckConfig` applies them before Hydra makes a
 """
 
 import difflib
-import math
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.resume import check_resumed_run
+from sgan_lab.settings import experiment_settings
 from sgan_lab.targets import check_packages
 
 # Training images by the `_target_` of a data config, where they are known before loading.
@@ -27,6 +28,7 @@ TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.dig
 CLASSES = 10  # of each of them
 
 EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
+LARGEST = 2**31 - 1
 ABSENT = object()
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException, OSError)
 
@@ -35,7 +37,7 @@ class Integer(NamedTuple):
     """Rule: an integer in a range."""
 
     minimum: int
-    maximum: float = math.inf
+    maximum: int = LARGEST
     or_null: bool = False
 
     def allows(self, value: Any) -> bool:
@@ -46,9 +48,9 @@ class Integer(NamedTuple):
         return is_integer and self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
-        limits = f">= {self.minimum}"
-        if self.maximum < math.inf:
-            limits = f"{self.minimum} to {self.maximum}"
+        limits = f"{self.minimum} to {self.maximum}"
+        if self.maximum == LARGEST:
+            limits = f">= {self.minimum} and < 2^31"
         return f"must be an integer {limits}" + (" or null" if self.or_null else "")
 
 
@@ -58,7 +60,7 @@ class PositiveNumber(NamedTuple):
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and value > 0
+        return is_number and 0 < value <= sys.float_info.max
 
     def __str__(self) -> str:
         return "must be a finite number > 0"
@@ -83,7 +85,7 @@ class OneOf(NamedTuple):
 
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
-        return value in self.values and not isinstance(value, bool)
+        return any(type(value) is type(allowed) and value == allowed for allowed in self.values)
 
     def __str__(self) -> str:
         names = ("null" if value is None else str(value) for value in self.values)
@@ -96,30 +98,48 @@ class ImageSize(NamedTuple):
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
         is_pair = isinstance(value, ListConfig) and len(value) == 2
-        return is_pair and all(Integer(4).allows(side) for side in value)
+        return is_pair and all(Integer(4, 4096).allows(side) for side in value)
 
     def __str__(self) -> str:
-        return "must be [height, width], integers >= 4"
+        return "must be [height, width], integers >= 4 and <= 4096"
 
 
 class Text(NamedTuple):
-    """Rule: a text that is not empty."""
+    """Rule: a text that is not empty, as the name of a folder."""
+
+    or_null: bool = False
 
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
-        return isinstance(value, str) and bool(value.strip())
+        if value is None:
+            return self.or_null
+        return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
     def __str__(self) -> str:
-        return "must be a text that is not empty"
+        return "must be a text that is not empty" + (" or null" if self.or_null else "")
+
+
+class Group(NamedTuple):
+    """Rule: settings by key."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value keeps the rule."""
+        return isinstance(value, DictConfig)
+
+    def __str__(self) -> str:
+        return "must be a group of settings"
 
 
 RULES = {
     "seed": Integer(0, 2**32 - 1),
     "iterations": Integer(1),
     "sample_interval": Integer(1),
-    "num_threads": Integer(1, or_null=True),
+    "num_threads": Integer(1, 1024, or_null=True),
+    "resume": Text(or_null=True),
+    "sweep.resume": Text(or_null=True),
+    "data.name": OneOf(["MNIST", "FashionMNIST", "KMNIST"]),
     "data.root": Text(),
-    "data.batch_size": Integer(1),
+    "data.batch_size": Integer(1, 100_000),
     "data.labeled_split": OneOf(["first", "balanced", "random"]),
     "data.label_seed": Integer(0, 2**32 - 1),
     "data.image_size": ImageSize(),
@@ -131,11 +151,11 @@ RULES = {
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
     "model.compile": OneOf([None, "inductor", "cudagraphs", "eager"]),
-    "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
     "model.beta1": Decay(),
     "model.averaging_rate": PositiveNumber(),
     "model.unlabeled_weight": PositiveNumber(),
-    "callbacks.samples.num_images": Integer(1),
+    "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
+    "callbacks.samples.num_images": Integer(1, 10_000),
     "callbacks.checkpoint.keep": Integer(1),
 }
 
@@ -146,10 +166,12 @@ def check_values(config: DictConfig) -> None:
     Raises:
         ConfigError: a value is not allowed, or a mandatory one is missing.
     """
+    check_groups(config)
     check_packages(config)
     for group in ("data", "model"):
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")
+    experiment_settings(config)  # fails where a value cannot be resolved
     for key, rule in (RULES | data_rules(config) | model_rules(config)).items():
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
@@ -158,6 +180,24 @@ def check_values(config: DictConfig) -> None:
         check_balance("data.num_validation", config.data.num_validation)
         if config.data.labeled_split != "first":
             check_balance("data.num_labeled", config.data.num_labeled)
+
+
+def check_groups(config: DictConfig) -> None:
+    """Check that the groups hold settings, and the loggers and callbacks, too.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for group in ("data", "model", "trainer", "logger", "callbacks", "sweep"):
+        settings = OmegaConf.select(config, group)
+        members = {group: settings}
+        if group in ("logger", "callbacks") and Group().allows(settings):
+            members |= {f"{group}.{name}": settings[name] for name in settings}
+        for key, value in members.items():
+            if not Group().allows(value):
+                raise ConfigError(key, value, str(Group()))
+            if key not in ("logger", "callbacks", "sweep") and "_target_" not in value:
+                raise ConfigError(f"{key}._target_", None, "must be given")
 
 
 def data_rules(config: DictConfig) -> dict[str, Integer]:
@@ -176,7 +216,10 @@ def model_rules(config: DictConfig) -> dict[str, Integer]:
     if config.model._target_ != "sgan_lab.feature_matching.FeatureMatching":
         return {}
     # Its batch normalization has no variance to divide by in a batch of one.
-    return {"data.batch_size": Integer(2), "callbacks.samples.num_images": Integer(2)}
+    return {
+        "data.batch_size": Integer(2, 100_000),
+        "callbacks.samples.num_images": Integer(2, 10_000),
+    }
 
 
 def check_balance(key: str, value: int) -> None:
@@ -203,14 +246,18 @@ def check_folder(key: str, folder: str) -> None:
 
 
 def check_loggers(config: DictConfig) -> None:
-    """Check that a folder named for a logger, other than the run folder, can be written to.
+    """Check that a folder named for a logger or callback, other than the run's, can be written to.
 
     Raises:
         ConfigError: it cannot.
     """
-    for name, logger in config.logger.items():
-        if "save_dir" in logger and not OmegaConf.is_interpolation(logger, "save_dir"):
-            make_writable(f"logger.{name}.save_dir", logger.save_dir)
+    for group, place in (("logger", "save_dir"), ("callbacks", "dirpath")):
+        for name, settings in config[group].items():
+            if place in settings and not OmegaConf.is_interpolation(settings, place):
+                key = f"{group}.{name}.{place}"
+                if not Text().allows(settings[place]):
+                    raise ConfigError(key, settings[place], str(Text()))
+                make_writable(key, settings[place])
 
 
 def make_writable(key: str, folder: str) -> None:
@@ -234,7 +281,7 @@ class CheckConfig(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check one run."""
-        with exit_on_error():
+        with exit_on_error((Exception,)):
             check_values(config)
             check_loggers(config)
             if config.resume is None:
@@ -244,11 +291,15 @@ class CheckConfig(Callback):
 
 
 @contextmanager
-def exit_on_error() -> Iterator[None]:
-    """End the program with a message; Hydra would turn a callback's error into a warning."""
+def exit_on_error(errors: tuple[type[Exception], ...] = EXPLAINED) -> Iterator[None]:
+    """End the program with a message; Hydra would turn a callback's error into a warning.
+
+    Args:
+        errors: those that do so.
+    """
     try:
         yield
-    except EXPLAINED as error:
+    except errors as error:
         raise SystemExit(explain(error)) from error
 
 
@@ -258,6 +309,8 @@ def explain(error: Exception) -> str:
         if isinstance(error.__cause__, UserError):
             return str(error.__cause__)
         return f"{error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
+    if not isinstance(error, EXPLAINED):
+        return f"{type(error).__name__}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
     lines = [str(error), did_you_mean(error)]
     if isinstance(error.__cause__, OmegaConfBaseException):
         lines.insert(1, str(error.__cause__))

@@ -8,8 +8,11 @@ The labels of unlabeled images are dropped when a data set is split: nothing can
 import hashlib
 import logging
 import math
+import os
 import socket
+import stat
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -31,6 +34,7 @@ if TYPE_CHECKING:  # torchvision takes a second to import, and not every data se
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP")  # whatever the suffix; Pillow has Ghostscript run for others
 DOWNLOAD_TIMEOUT = 30  # seconds without a byte
 
 IDX_SHAPES = {
@@ -296,6 +300,7 @@ def torchvision_images(
         ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
+    from torchvision.datasets import mnist
 
     dataset_class = getattr(datasets, name)
     folder = Path(root).expanduser()
@@ -304,10 +309,17 @@ def torchvision_images(
         download(dataset_class, folder)
     for file, shape in IDX_SHAPES.items():
         check_idx_file(raw / file, shape, MNIST_MD5[file] if name == "MNIST" else None)
-    train, test = (dataset_class(folder, train=is_train) for is_train in (True, False))
+    # Not by dataset_class, which prefers the files of an old release, <name>/processed/*.pt.
+    train, test = (
+        LabeledImages(
+            mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
+            mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte")),
+        )
+        for part in ("train", "t10k")
+    )
     return split_training_set(
-        LabeledImages(train.data.unsqueeze(1), train.targets),
-        LabeledImages(test.data.unsqueeze(1), test.targets),
+        train,
+        test,
         [class_name.split(" - ")[0] for class_name in dataset_class.classes],
         num_labeled,
         labeled_split,
@@ -347,11 +359,14 @@ def check_idx_file(path: Path, shape: tuple[int, ...], md5: str | None) -> None:
     header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
     size = len(header) + math.prod(shape)
     try:
-        content = path.read_bytes()
+        found = path.stat()
+        # A pipe would be waited for, a much larger file fill the memory.
+        is_whole = stat.S_ISREG(found.st_mode) and found.st_size == size
+        content = path.read_bytes() if is_whole else b""
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if len(content) != size:
-        damage = f"{len(content)} bytes instead of {size}"
+        damage = f"{found.st_size} bytes instead of {size}"
     elif not content.startswith(header):
         damage = f"its header does not announce {'x'.join(map(str, shape))} bytes"
     elif len(shape) == 1 and max(content[len(header) :]) > 9:
@@ -437,25 +452,11 @@ def image_folder(
         ConfigError: see `split_training_set`.
     """
     folder = Path(root).expanduser()
-    class_names = sorted(
-        path.name for path in subfolder(folder, "labeled").iterdir() if path.is_dir()
+    class_names = class_folders(subfolder(folder, "labeled"))
+    test, train = (
+        class_images(subfolder(folder, part), class_names, image_size, channels, folder)
+        for part in ("test", "labeled")
     )
-    unknown = {path.name for path in subfolder(folder, "test").iterdir() if path.is_dir()}
-    unknown -= set(class_names)
-    if unknown:
-        raise DataError(
-            f"{folder / 'test'} has classes without labeled images: {', '.join(sorted(unknown))}."
-        )
-
-    def read_classes(part: str) -> LabeledImages:
-        paths = [image_paths(folder / part / name) for name in class_names]
-        labels = [label for label, of_class in enumerate(paths) for _ in of_class]
-        if not labels:
-            raise DataError(f"{folder / part} has no images in class folders.")
-        images = read_images(list(chain(*paths)), image_size, channels)
-        return LabeledImages(images, torch.tensor(labels))
-
-    train, test = read_classes("labeled"), read_classes("test")
     data = split_training_set(
         train,
         test,
@@ -466,7 +467,7 @@ def image_folder(
         num_validation,
         label_seed,
     )
-    unlabeled_paths = image_paths(subfolder(folder, "unlabeled"))
+    unlabeled_paths = image_paths(subfolder(folder, "unlabeled"), folder)
     unlabeled = read_images(unlabeled_paths, image_size, channels)
     return replace(data, unlabeled_images=torch.cat([unlabeled, data.unlabeled_images]))
 
@@ -486,9 +487,63 @@ def subfolder(folder: Path, name: str) -> Path:
     return path
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+def class_folders(folder: Path) -> list[str]:
+    """The classes whose images are in a folder: the names of the folders in it, sorted.
+
+    Raises:
+        DataError: a name cannot be shown, such as one with a line break.
+    """
+    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    for name in names:
+        if not name.isprintable():
+            raise DataError(
+                f"{str(folder / name)!r}: a class must have a name that can be printed."
+            )
+    return names
+
+
+def class_images(
+    folder: Path, class_names: Sequence[str], image_size: Sequence[int], channels: int, root: Path
+) -> LabeledImages:
+    """Labeled images, <class>/* below a folder.
+
+    Args:
+        folder: holds a folder for any of the classes.
+        class_names: the known classes; a label is the place of its class among them.
+        image_size: (height, width) to which images are resized.
+        channels: 1 for gray, 3 for color.
+        root: folder that links must not leave.
+
+    Raises:
+        DataError: there are no images, a class is not known, or an image cannot be read.
+    """
+    unknown = set(class_folders(folder)) - set(class_names)
+    if unknown:
+        raise DataError(
+            f"{folder} has unknown classes: {', '.join(sorted(unknown))}; "
+            f"known are {', '.join(class_names)}."
+        )
+    paths = [image_paths(folder / name, root) for name in class_names]
+    labels = [label for label, of_class in enumerate(paths) for _ in of_class]
+    if not labels:
+        raise DataError(f"{folder} has no images in class folders <class>/*.png.")
+    return LabeledImages(
+        read_images(list(chain(*paths)), image_size, channels), torch.tensor(labels)
+    )
+
+
+def image_paths(folder: Path, root: Path) -> list[Path]:
+    """All image files below a folder, sorted. Links below it to other folders are not followed.
+
+    Raises:
+        DataError: the folder or a file in it is a link that leads out of `root`.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    for path in (folder, *filter(Path.is_symlink, files)):
+        target = Path(os.path.realpath(path))  # resolve() fails at links in a circle
+        if not target.is_relative_to(os.path.realpath(root)):
+            raise DataError(f"{path} leads out of {root}, to {target}; copy it there instead.")
+    return files
 
 
 def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int) -> Tensor:
@@ -513,15 +568,19 @@ def read_image(path: Path, height: int, width: int, channels: int) -> Tensor:
     """An image file as bytes (channels, height, width).
 
     Raises:
-        DataError: the file is no readable image.
+        DataError: the file is no readable image, or has more pixels than Pillow's limit.
     """
     try:
-        with Image.open(path) as file:
-            image = file.convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
+            raise OSError("it is no regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=IMAGE_FORMATS) as file:
+                image = file.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+    except Exception as error:  # each format's reader fails in its own way
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"{path} is no readable image: {reason}.") from error
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return pixels.view(height, width, channels).permute(2, 0, 1)

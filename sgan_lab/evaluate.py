@@ -26,7 +26,8 @@ from torchmetrics.functional.classification import (
 
 from sgan_lab import data, losses, plots
 from sgan_lab.classifier import Classifier, load_classifier
-from sgan_lab.data import LabeledImages, image_paths, read_images, scale
+from sgan_lab.config_files import load_config
+from sgan_lab.data import LabeledImages, class_images, scale
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.targets import DATA_FUNCTIONS
 
@@ -43,15 +44,12 @@ class Evaluation:
     Attributes:
         loss: mean cross-entropy, in nats.
         confusion: counts, (true class, predicted class).
-        calibration_error: mean absolute gap between confidence and accuracy over 15 equal bins of
-            confidence, weighted by their images; 0 to 1.
         labels: the true classes, (N,).
         probabilities: of the classes, (N, classes).
     """
 
     loss: float
     confusion: Tensor
-    calibration_error: float
     labels: Tensor
     probabilities: Tensor
 
@@ -69,6 +67,21 @@ class Evaluation:
     def class_accuracies(self) -> list[float]:
         """Correctly classified images of each class, as a fraction; nan for a class without any."""
         return (self.confusion.diag().double() / self.confusion.sum(dim=1)).tolist()
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean absolute gap between confidence and accuracy, 0 to 1.
+
+        Over 15 equal bins of confidence, weighted by their images.
+        """
+        return multiclass_calibration_error(
+            # torchmetrics would put a confidence of exactly 1 into a 16th bin.
+            self.probabilities.clamp(max=1 - torch.finfo(self.probabilities.dtype).eps),
+            self.labels,
+            self.probabilities.shape[1],
+            n_bins=CALIBRATION_BINS,
+            norm="l1",
+        ).item()
 
     def worst(self, limit: int) -> Tensor:
         """Indices of at most `limit` misclassified images, the highest confidence first."""
@@ -91,21 +104,12 @@ def evaluate(classifier: nn.Module, test: LabeledImages, num_classes: int) -> Ev
     batches = test.images.split(BATCH_SIZE)
     logits = torch.cat([classifier(scale(images)) for images in batches]).cpu()
     classifier.train(was_training)
-    labels, probabilities = test.labels.cpu(), logits.softmax(dim=1)
-    calibration_error = multiclass_calibration_error(
-        # torchmetrics would put a confidence of exactly 1 into a 16th bin.
-        probabilities.clamp(max=1 - torch.finfo(probabilities.dtype).eps),
-        labels,
-        num_classes,
-        n_bins=CALIBRATION_BINS,
-        norm="l1",
-    )
+    labels = test.labels.cpu()
     return Evaluation(
         losses.class_loss(logits, labels).item(),
         multiclass_confusion_matrix(logits, labels, num_classes),
-        calibration_error.item(),
         labels,
-        probabilities,
+        logits.softmax(dim=1),
     )
 
 
@@ -118,7 +122,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
     """
     path = folder / "config.yaml"
     try:
-        settings = OmegaConf.to_container(OmegaConf.load(path))["data"]
+        settings = OmegaConf.to_container(load_config(path))["data"]
         target = str(settings.pop("_target_"))
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())
@@ -132,34 +136,15 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
         )
     try:
         found = getattr(data, target.rsplit(".", 1)[1])(**settings)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: data does not fit {target}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a function makes of settings of any type
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: data does not fit {target}: {reason}") from error
     expected = (classifier.image_shape, tuple(classifier.class_names))
     if (found.image_shape, found.class_names) != expected:
         raise DataError(f"{path}: the data have other classes or images than the classifier.")
     return found.test
-
-
-def class_folders(folder: Path, classifier: Classifier) -> LabeledImages:
-    """Labeled images of the user's own: <class>/* below a folder, any of the classifier's classes.
-
-    Raises:
-        DataError: there are none, a class is not the classifier's, or an image cannot be read.
-    """
-    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
-    unknown = set(names) - set(classifier.class_names)
-    if unknown:
-        raise DataError(
-            f"{folder} has classes that the classifier does not know: "
-            f"{', '.join(sorted(unknown))}; it knows {', '.join(classifier.class_names)}."
-        )
-    paths = {name: image_paths(folder / name) for name in names}
-    labels = [classifier.class_names.index(name) for name in names for _ in paths[name]]
-    if not labels:
-        raise DataError(f"{folder} has no images in class folders <class>/*.png.")
-    channels, *size = classifier.image_shape
-    images = read_images([path for name in names for path in paths[name]], size, channels)
-    return LabeledImages(images, torch.tensor(labels))
 
 
 def write_evaluation(
@@ -240,7 +225,9 @@ def main(prog: str | None = None) -> None:
             raise UserError(f"{output} already exists; name a new folder with --output.")
         classifier = load_classifier(arguments.checkpoint)
         if arguments.data:
-            test = class_folders(arguments.data, classifier)
+            channels, *size = classifier.image_shape
+            names = classifier.class_names
+            test = class_images(arguments.data, names, size, channels, root=arguments.data)
         else:
             test = run_test_set(run, classifier)
         evaluation = evaluate(classifier.network, test, len(classifier.class_names))

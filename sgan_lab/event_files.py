@@ -1,17 +1,23 @@
 """What runs wrote for TensorBoard, read with its own reader: curves and generated images."""
 
+import io
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (
     IMAGES,
     SCALARS,
     EventAccumulator,
     ImageEvent,
 )
+
+log = logging.getLogger(__name__)
 
 POINTS = 50  # of a curve, at most
 SAMPLES = "generator/images"  # see callbacks.py
@@ -30,9 +36,12 @@ class Events(NamedTuple):
 
 
 def read_events(folder: Path) -> Events:
-    """The events in a run folder."""
+    """The events in a run folder, where they are damaged up to there."""
     reader = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 1})  # 0 for all
-    reader.Reload()
+    try:
+        reader.Reload()
+    except Exception as error:  # protobuf has its own
+        log.warning("Events in %s are damaged: %s", folder, error)
     tags = reader.Tags()
     points = [
         (tag, event.step, event.value)
@@ -40,10 +49,23 @@ def read_events(folder: Path) -> Events:
         if len(reader.Scalars(tag)) > 1
         for event in reader.Scalars(tag)
     ]
+    samples = reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None
     return Events(
         pd.DataFrame(points, columns=["scalar", "iteration", "value"]),
-        reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None,
+        samples if samples and is_png(samples.encoded_image_string) else None,
     )
+
+
+def is_png(content: bytes) -> bool:
+    """Whether a PNG image can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                image.load()
+    except Exception:  # each damage fails in its own way
+        return False
+    return True
 
 
 def mean_curves(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:

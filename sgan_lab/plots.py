@@ -53,7 +53,7 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
     size = 2 + 0.5 * len(class_names)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
-    plot_confusion_matrix(confusion, ax=axes, labels=list(class_names), cmap="Blues")
+    plot_confusion_matrix(confusion, ax=axes, labels=list(map(plain, class_names)), cmap="Blues")
     axes.set_title("Confusion matrix, test set")
     return figure
 
@@ -73,6 +73,11 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
         axes.axis("off")
     for axes, image, caption in zip(grid, images, captions, strict=False):
         axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(caption, fontsize=9)
+        axes.set_title(plain(caption), fontsize=9)
     figure.suptitle(f"{len(images)} most confident of {errors} errors: true → predicted class")
     return figure
+
+
+def plain(text: str) -> str:
+    """A text of which Matplotlib shall take no part between dollar signs for a formula."""
+    return text.replace("$", r"\$")

@@ -50,14 +50,15 @@ def main(prog: str | None = None) -> None:
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
     arguments = parser.parse_args()
     paths = []
-    for path in arguments.images:
-        paths.extend(image_paths(path) if path.is_dir() else [path])
     try:
+        for path in arguments.images:
+            paths.extend(image_paths(path, root=path) if path.is_dir() else [path])
         classifier = load_classifier(arguments.checkpoint)
         channels, *size = classifier.image_shape
         images = read_images(paths, size, channels)
     except UserError as error:
         sys.exit(str(error))
+    sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no UTF-8
     writer = csv.writer(sys.stdout)
     writer.writerow(["file", "class", "probability", "real_probability"])
     for path, prediction in zip(paths, predict(classifier, images), strict=True):

@@ -1,11 +1,13 @@
 """Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from sgan_lab.config_files import load_config
 from sgan_lab.errors import ConfigError
 from sgan_lab.settings import experiment_settings
 from sgan_lab.status import read_status
@@ -38,9 +40,11 @@ def completed(key: str, path: str, others: Sequence[str]) -> list[str]:
     """The arguments that go on with the run or sweep in `path`, see `complete_arguments`."""
     file = Path(path) / ("multirun.yaml" if key == SWEEP else ".hydra/hydra.yaml")
     try:
-        earlier = OmegaConf.load(file).hydra.overrides
+        earlier = load_config(file).hydra.overrides
         task, of_hydra = list(earlier.task), list(earlier.hydra)
-    except Exception as error:  # YAML and OmegaConf each have their own
+        if not all(isinstance(text, str) and text[:1] not in ("", "-") for text in task + of_hydra):
+            raise ValueError("these are no overrides")  # but options, or nothing at all
+    except Exception as error:  # whatever has become of the file
         kind = "sweep" if key == SWEEP else "run"
         raise ConfigError(
             key, path, f"must be the folder of a {kind}: {file} cannot be read"
@@ -119,8 +123,13 @@ def check_not_running(key: str, path: str, folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a run has finished and left its result."""
-    return read_status(folder).state == "finished" and (folder / "metrics.json").is_file()
+    """Whether a run has finished and left its result and what it is the result of, undamaged."""
+    try:
+        has_result = isinstance(json.loads((folder / "metrics.json").read_text()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+    has_settings = (folder / "config.yaml").is_file()
+    return has_result and has_settings and read_status(folder).state == "finished"
 
 
 def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
@@ -132,11 +141,15 @@ def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
 
 
 def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """The settings in which a run folder's config.yaml differs, then and now, by key."""
+    """The settings in which a run folder's config.yaml differs, then and now, by key.
+
+    Raises:
+        DataError: it is damaged.
+    """
     file = folder / "config.yaml"
     if not file.is_file():
         return {}
-    then, now = (experiment_settings(each) for each in (OmegaConf.load(file), config))
+    then, now = (experiment_settings(each) for each in (load_config(file), config))
     return {
         key: (then.get(key), now.get(key))
         for key in sorted(then.keys() | now.keys())

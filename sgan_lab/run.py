@@ -14,9 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab import sweep
-from sgan_lab.config_checks import exit_on_error
+from sgan_lab.composition import check_compositions
+from sgan_lab.config_checks import exit_on_error, explain
 from sgan_lab.job import run_in_process
 from sgan_lab.resume import complete_arguments
+from sgan_lab.status import Status, write_status
 from sgan_lab.terminal import log_to, print_result
 
 PACKAGE = Path(__file__).parent
@@ -48,7 +50,11 @@ def train(config: DictConfig) -> float | None:
     if hydra_config.mode == RunMode.MULTIRUN:
         metrics = sweep.run_job(config, folder, hydra_config.job.num)
     else:
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        try:
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        except Exception as error:
+            write_status(folder, Status("failed", explain(error)))
+            raise
         if config.trainer.get("devices", 1) == 1:
             from sgan_lab import training
 
@@ -66,6 +72,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
+            check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             train()
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ independent ones: they count once, with their mean. Only finished runs enter a m
 import itertools
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
+from sgan_lab.config_files import load_config
 from sgan_lab.errors import DataError
 from sgan_lab.settings import flatten
 from sgan_lab.status import FILE, read_status
@@ -48,12 +50,20 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
             # .hydra/ holds a config.yaml, too, but is no run.
             if (folder / FILE).is_file() or (folder / "run.log").is_file():
                 name = folder.relative_to(path) if len(paths) == 1 else folder
-                rows.setdefault(folder.resolve(), {"run": str(name), **read_run(folder)})
+                row = {"run": str(name), **read_run(folder)}
+                row = {encodable(key): encodable(value) for key, value in row.items()}
+                rows.setdefault(folder.resolve(), row)
     if not rows:
         raise DataError(f"No runs in {', '.join(map(str, paths))}.")
     runs = pd.DataFrame(list(rows.values()), index=list(rows))
     settings = [key for key in runs.columns if key not in (*STATE, *RESULTS)]
+    settings += [key for key in ("seed", "model") if key not in settings]  # all may be damaged
     return runs.reindex(columns=[*STATE, *RESULTS, *settings])
+
+
+def encodable(value: Any) -> Any:
+    """A text without what UTF-8 cannot encode, as names of files may hold; else the value."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def by_number(path: Path) -> list[str | int]:
@@ -81,8 +91,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
-            if not 0 <= metrics["test_accuracy"] <= 1:
-                raise ValueError(f"test_accuracy is {metrics['test_accuracy']}")
+            for key in RESULTS:
+                value = metrics[key]
+                if not is_result(value) or (key == "test_accuracy" and value > 1):
+                    raise ValueError(f"{key} is {value}")
             row |= {"status": "finished", **{key: metrics[key] for key in RESULTS}}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
@@ -92,12 +104,17 @@ def read_run(folder: Path) -> dict[str, Any]:
     return row
 
 
+def is_result(value: Any) -> bool:
+    """Whether a value of metrics.json is a finite number that is not negative."""
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
+
+
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings of a run's config.yaml by dotted key, without those that its model ignores."""
-    config = OmegaConf.to_container(OmegaConf.load(file))
+    config = OmegaConf.to_container(load_config(file))
     settings = flatten(config)
-    for key in ("seed", "model"):
-        if settings.get(key) is None:
+    for key, kind in (("seed", int), ("model", str)):
+        if type(settings.get(key)) is not kind:
             raise ValueError(f"no {key}")
     for key in ("iterations", "sample_interval"):
         if key not in config["model"]:

@@ -18,7 +18,7 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
     settings = {}
     for group, value in config.items():
         if not isinstance(value, dict):
-            settings[group] = value
+            settings[group] = plain(value)
             continue
         for key, of_group in value.items():
             if key == "_target_":
@@ -26,10 +26,13 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
             elif key == "label_seed" and of_group == config.get("seed"):
                 continue
             elif key not in config and not is_place(group, key, value):
-                settings[f"{group}.{key}"] = (
-                    of_group if isinstance(of_group, int | float | str | None) else str(of_group)
-                )
+                settings[f"{group}.{key}"] = plain(of_group)
     return settings
+
+
+def plain(value: Any) -> int | float | str | None:
+    """A value that a table can hold: lists and the like as text."""
+    return value if isinstance(value, int | float | str | None) else str(value)
 
 
 def is_place(group: str, key: str, settings: dict[str, Any]) -> bool:

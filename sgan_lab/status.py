@@ -11,7 +11,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -63,7 +63,9 @@ def read_status(folder: Path) -> Status:
     try:
         written = (folder / FILE).stat().st_mtime
         status = Status(**json.loads((folder / FILE).read_text()))
-    except (OSError, ValueError, TypeError):
+        if not all(isinstance(getattr(status, each.name), each.type) for each in fields(status)):
+            raise TypeError("a value is of another type")
+    except (OSError, ValueError, TypeError, RecursionError):
         return Status("unknown")
     if status.state == "running" and not is_alive(status, written):
         return replace(status, state="killed", error="it ended without a word; was it killed?")
@@ -76,7 +78,7 @@ def is_alive(status: Status, written: float) -> bool:
         return time.time() - written < SILENCE
     try:
         os.kill(status.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # somebody else's process
         return True

@@ -176,7 +176,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End the program with one message where a job is not allowed."""
-        with exit_on_error():
+        with exit_on_error((Exception,)):
             name_by_swept(config)
             jobs = sweep_jobs(config)
             check_sweep(config, jobs)

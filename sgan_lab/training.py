@@ -27,7 +27,9 @@ from torch.utils.tensorboard.summary import hparams
 from sgan_lab import plots
 from sgan_lab.callbacks import Validation
 from sgan_lab.checkpoints import Checkpoints, iteration_of, newest_intact
+from sgan_lab.classifier import load_classifier
 from sgan_lab.config_checks import EXPLAINED, explain
+from sgan_lab.config_files import load_config
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.history import History
@@ -65,7 +67,7 @@ def train(folder: Path) -> dict[str, Any]:
     """
     is_first = rank_zero_only.rank == 0
     with StatusFile(folder, explain) if is_first else nullcontext() as status:
-        config = OmegaConf.load(folder / "config.yaml")
+        config = load_config(folder / "config.yaml")
         check_targets(config)
         commit = git_commit()  # now, since the checkout may change while the run trains
         if config.num_threads is not None:
@@ -86,6 +88,8 @@ def train(folder: Path) -> dict[str, Any]:
             (newest_intact(each.folder) for each in callbacks if isinstance(each, Checkpoints)),
             None,
         )
+        if checkpoint:
+            load_classifier(checkpoint)  # a file of anybody's with its checksum beside it
         start = iteration_of(checkpoint) if checkpoint else 0
         trainer: pl.Trainer = instantiate(
             config.trainer,

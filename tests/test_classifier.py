@@ -1,11 +1,16 @@
+import shutil
+import sys
 import warnings
 
 import pytest
 import torch
 
+from sgan_lab import cli
+from sgan_lab.checkpoints import checkpoints, checksum_file, sha256
 from sgan_lab.classifier import load_classifier
 from sgan_lab.data import digits, scale
 from sgan_lab.errors import DataError
+from sgan_lab.status import read_status
 from sgan_lab.supervised import Supervised
 
 
@@ -46,6 +51,23 @@ def test_what_is_no_checkpoint_is_named_and_runs_no_code(tmp_path):
             load_classifier(tmp_path / f"{name}.ckpt")
         assert "weights_only` set to `False`" not in str(caught.value)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "train"])
+def test_no_command_runs_a_checkpoints_code(baseline_run, tmp_path, monkeypatch, command):
+    run, trace = tmp_path / "run", tmp_path / "trace"
+    shutil.copytree(baseline_run, run)
+    path = checkpoints(run / "checkpoints")[0]
+    torch.save({"state_dict": Hostile(trace)}, path)
+    checksum_file(path).write_text(f"{sha256(path)}  {path.name}\n")
+    options = {"predict": [tmp_path], "export": ["--format", "safetensors"]}.get(command, [])
+    arguments = [f"resume={run}", "model.epochs=6"] if command == "train" else [path, *options]
+    monkeypatch.setattr(sys, "argv", ["sgan-lab", command, *map(str, arguments)])
+    with pytest.raises(SystemExit, match=f"{path.name} is no readable checkpoint"):
+        cli.main()
+    assert not trace.exists()
+    if command == "train":
+        assert read_status(run).state == "failed"
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")

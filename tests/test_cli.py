@@ -49,7 +49,10 @@ def test_train_hands_everything_to_hydra(tmp_path):
     assert "seed: 7" in result.stdout
     assert "sgan_lab.data.digits" in result.stdout
     wrong = sgan_lab("train", "iterations=0", cwd=tmp_path)
-    assert (wrong.returncode, wrong.stderr) == (1, "iterations=0: must be an integer >= 1\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "iterations=0: must be an integer >= 1 and < 2^31\n",
+    )
     usage = sgan_lab("train", "--bogus", cwd=tmp_path).stderr
     assert usage.startswith("usage: sgan-lab train ")
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from sgan_lab.status import read_status
+
 BAD_VALUES = [
     ("data.num_labeled=0", "must be an integer 1 to 60000"),
     ("data.num_labeled=-5", "must be an integer 1 to 60000"),
@@ -11,12 +13,12 @@ BAD_VALUES = [
     ("data.num_labeled=60001", "must be an integer 1 to 60000"),
     ("data.labeled_split=last", "must be one of first, balanced, random"),
     ("data.label_seed=-1", "must be an integer 0 to 4294967295"),
-    ("data.batch_size=0", "must be an integer >= 1"),
+    ("data.batch_size=0", "must be an integer 1 to 100000"),
     ("data.root=''", "must be a text that is not empty"),
     ("iterations=0", "must be an integer >= 1"),
     ("iterations=1e3", "must be an integer >= 1"),
     ("sample_interval=0", "must be an integer >= 1"),
-    ("num_threads=0", "must be an integer >= 1 or null"),
+    ("num_threads=0", "must be an integer 1 to 1024 or null"),
     ("seed=-1", "must be an integer 0 to 4294967295"),
     ("model.labeled_learning_rate=0", "must be a finite number > 0"),
     ("model.unlabeled_learning_rate=nan", "must be a finite number > 0"),
@@ -24,7 +26,7 @@ BAD_VALUES = [
     ("model.labeled_learning_rate=-1e-3", "must be a finite number > 0"),
     ("model.labeled_learning_rate=fast", "must be a finite number > 0"),
     ("model.log_interval=0", "must be an integer >= 1"),
-    ("callbacks.samples.num_images=0", "must be an integer >= 1"),
+    ("callbacks.samples.num_images=0", "must be an integer 1 to 10000"),
 ]
 FEATURE_MATCHING = "model=feature_matching"
 OTHER_GROUPS = [
@@ -33,10 +35,10 @@ OTHER_GROUPS = [
     ([FEATURE_MATCHING, "model.beta1=1"], "model.beta1=1: must be a number >= 0 and < 1"),
     ([FEATURE_MATCHING, "model.averaging_rate=0"], "model.averaging_rate=0: must be a finite"),
     ([FEATURE_MATCHING, "model.unlabeled_weight=0"], "model.unlabeled_weight=0: must be a finite"),
-    ([FEATURE_MATCHING, "data.batch_size=1"], "data.batch_size=1: must be an integer >= 2"),
+    ([FEATURE_MATCHING, "data.batch_size=1"], "data.batch_size=1: must be an integer 2 to 100000"),
     (
         [FEATURE_MATCHING, "callbacks.samples.num_images=1"],
-        "callbacks.samples.num_images=1: must be an integer >= 2",
+        "callbacks.samples.num_images=1: must be an integer 2 to 10000",
     ),
     (
         ["data.labeled_split=random", "data.num_labeled=9"],
@@ -51,7 +53,7 @@ OTHER_GROUPS = [
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (["data=image_folder", "data.root=x", "data.image_size=[28]"], "must be [height, width]"),
     (["data=image_folder", "data.root=x", "data.image_size=[3,28]"], "integers >= 4"),
-    (["model._target_=os.system"], "model._target_=os.system: must be a class of sgan_lab, torch"),
+    (["model._target_=os.system"], "model._target_=os.system: must be a class of sgan_lab, "),
     (["-m", "data.num_labeled=50,0"], "data.num_labeled=0: must be an integer 1 to 60000"),
     (["-m", "seed=1,2", "iterations=5,-5"], "iterations=-5: must be an integer >= 1"),
 ]
@@ -122,3 +124,12 @@ def test_an_earlier_run_is_not_overwritten(command_line, tmp_path):
     assert "hydra.run.dir=old: already holds a run" in result.stderr
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["metrics.json"]
     assert (tmp_path / "old" / "metrics.json").read_text() == "precious"
+
+
+def test_a_value_that_cannot_be_resolved_is_named(command_line, tmp_path):
+    result = command_line("+trainer.new=${oc.env:ABSENT}")
+    check(result, tmp_path, "Environment variable 'ABSENT' not found")
+    result = command_line("+logger.tensorboard.new=${oc.env:ABSENT}", "hydra.run.dir=run")
+    assert "Environment variable 'ABSENT' not found" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_status(tmp_path / "run").state == "failed"

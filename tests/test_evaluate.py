@@ -97,7 +97,7 @@ def test_probabilities_are_no_logits_to_the_calibration_error():
 def test_worst_are_the_most_confident_errors():
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01], [0.3, 0.7]])
     labels = torch.tensor([1, 0, 0, 0, 1])
-    evaluation = Evaluation(0.0, torch.zeros(2, 2), 0.0, labels, probabilities)
+    evaluation = Evaluation(0.0, torch.zeros(2, 2), labels, probabilities)
     assert evaluation.worst(2).tolist() == [0, 1]
     assert evaluation.worst(9).tolist() == [0, 1, 2]
 
@@ -193,7 +193,7 @@ def test_class_folders_of_ones_own(checkpoint, tmp_path, monkeypatch):
     message = fail_main(
         monkeypatch, checkpoint, "--data", tmp_path / "images", "--output", tmp_path / "other"
     )
-    assert "does not know: cat; it knows 0, 1, 2" in message
+    assert "unknown classes: cat; known are 0, 1, 2" in message
     empty = fail_main(
         monkeypatch, checkpoint, "--data", tmp_path / "absent", "--output", tmp_path / "other"
     )

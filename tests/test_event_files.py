@@ -3,6 +3,8 @@ import math
 import pandas as pd
 import pytest
 import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import SummaryWriter
 
 from sgan_lab.event_files import POINTS, mean_curves, read_events
@@ -68,3 +70,25 @@ def test_a_short_curve_keeps_its_points():
     assert table["mean"].tolist() == [2, 2, 3]
     assert table.low.tolist() == [1, 2, 0]
     assert table.high.tolist() == [3, 2, 6]
+
+
+def test_damaged_events_are_read_up_to_the_damage(tmp_path, caplog):
+    write_events(tmp_path, {"loss": {10: 2.0, 20: 1.0}}, images=[10])
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        RecordWriter(file).write(b"no event, but with a checksum")
+    points, samples = read_events(tmp_path)
+    assert points.iteration.tolist() == [10, 20]
+    assert samples.step == 10
+    assert f"Events in {tmp_path} are damaged" in caplog.text
+
+
+def test_damaged_images_are_left_out(tmp_path):
+    write_events(tmp_path, {"loss": {10: 2.0, 20: 1.0}})
+    (path,) = tmp_path.iterdir()
+    event = Event(step=20)
+    event.summary.value.add(tag="generator/images").image.encoded_image_string = b"\x89PNG"
+    with path.open("ab") as file:
+        RecordWriter(file).write(event.SerializeToString())
+    points, samples = read_events(tmp_path)
+    assert (len(points), samples) == (2, None)

@@ -1,3 +1,5 @@
+import io
+
 import pytest
 import torch
 
@@ -37,6 +39,14 @@ def test_confusion_matrix_shows_counts_and_names():
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["5", "1", "0", "7"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_names_are_no_formulas():
+    names = ["$\\bad$", "$", "<b>"]
+    matrix = plots.confusion_matrix(torch.eye(3, dtype=torch.int), names)
+    worst = plots.worst_images(torch.zeros(3, 1, 4, 4), names, errors=3)
+    for figure in (matrix, worst):
+        figure.savefig(io.BytesIO())
 
 
 def test_worst_images_stand_under_their_captions():

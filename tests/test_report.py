@@ -142,3 +142,15 @@ def test_the_command_line_reports_or_says_what_is_wrong(tmp_path):
 def test_a_report_needs_no_torch():
     probe = "import sys, sgan_lab.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+def test_damaged_runs_alone_and_odd_names_are_reported(tmp_path):
+    odd = b"\xff".decode(errors="surrogateescape")
+    for seed in (0, 1):
+        folder = make_run(tmp_path / f"{odd}{seed}", "SGAN", 50, seed, 0.8)
+        write_status(folder, Status("finished", error="\ud800"))
+        (folder / "config.yaml").unlink()
+    write_report(read_runs([tmp_path]), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "?0" in page
+    assert "2 damaged" in page

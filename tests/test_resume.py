@@ -12,10 +12,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from sgan_lab.errors import ConfigError
-from sgan_lab.resume import complete_arguments
-from sgan_lab.status import read_status
+from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.resume import changed_settings, complete_arguments, complete_run
+from sgan_lab.status import Status, read_status, write_status
 from tests.test_run import TINY, read_events, succeed
+from tests.test_runs import make_run
 
 RUN = [*TINY, "data.num_labeled=50", "sample_interval=4", "model.log_interval=1"]
 KILLS = int(os.environ.get("SGAN_LAB_KILLS", "2"))  # more for a thorough test by hand
@@ -114,3 +115,40 @@ def test_arguments_are_completed_from_the_run(tmp_path):
     ]
     with pytest.raises(ConfigError, match=r"resume=/absent: must be the folder of a run"):
         complete_arguments(["resume=/absent"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.yaml", None),
+        *(("metrics.json", content) for content in (None, "", "{", "[]")),
+        *(("status.json", content) for content in (None, "", "[]")),
+    ],
+)
+def test_a_damaged_run_is_never_taken_for_a_complete_one(tmp_path, file, content):
+    """A job that were would lose its own folder to it."""
+    folder = make_run(tmp_path / "seed=0", "SGAN", 50, 0, 0.8)
+    write_status(folder, Status("finished"))
+    config = OmegaConf.load(folder / "config.yaml")
+    assert complete_run(config, tmp_path) == folder
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_text(content)
+    assert complete_run(config, tmp_path) is None
+
+
+def test_damaged_settings_of_a_run_are_named(tmp_path):
+    folder = make_run(tmp_path / "run", "SGAN", 50, 0, 0.8)
+    config = OmegaConf.load(folder / "config.yaml")
+    (folder / "config.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"run/config.yaml is no readable configuration"):
+        changed_settings(folder, config)
+
+
+@pytest.mark.parametrize("task", [["--info"], ["--config-dir=x"], [5], [None], [""]])
+def test_only_overrides_are_taken_from_a_run(tmp_path, task):
+    content = {"hydra": {"overrides": {"task": task, "hydra": []}}}
+    (tmp_path / ".hydra").mkdir()
+    OmegaConf.save(content, tmp_path / ".hydra" / "hydra.yaml")
+    with pytest.raises(ConfigError, match=r"hydra.yaml cannot be read"):
+        complete_arguments([f"resume={tmp_path}"])

@@ -141,7 +141,7 @@ def test_every_state_is_told_and_only_finished_runs_have_a_result(tmp_path):
         ("metrics.json", None, "metrics.json: FileNotFoundError"),
         ("config.yaml", "a: [", "config.yaml: "),
         ("config.yaml", "seed: 1", "config.yaml: ValueError: no model"),
-        ("config.yaml", None, "config.yaml: FileNotFoundError"),
+        ("config.yaml", None, "config.yaml: DataError"),
     ],
 )
 def test_a_damaged_run_is_listed_with_the_reason_and_is_in_no_mean(tmp_path, file, content, error):

@@ -9,6 +9,8 @@ import pytest
 
 from sgan_lab.status import FILE, SILENCE, Status, StatusFile, read_status, write_status
 
+WRONG = '{"state": "failed", "error": [], "iteration": "3"}'
+
 
 def explain(error):
     return f"explained: {error}"
@@ -54,8 +56,15 @@ def test_a_run_on_another_machine_is_told_by_its_heartbeat(tmp_path):
     assert read_status(tmp_path).state == "killed"
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"other": 1}'])
+@pytest.mark.parametrize(
+    "content", [*(None, "", "{", "[]", "[" * 9999, '{"other": 1}'), '{"state": 5}', WRONG]
+)
 def test_without_a_readable_status_it_is_unknown(tmp_path, content):
     if content is not None:
         (tmp_path / FILE).write_text(content)
     assert read_status(tmp_path).state == "unknown"
+
+
+def test_a_process_that_cannot_be_is_none(tmp_path):
+    write_status(tmp_path, Status("running", host=platform.node(), pid=2**70))
+    assert read_status(tmp_path).state == "killed"

@@ -18,8 +18,16 @@ def test_other_packages_are_refused_without_an_import(target):
         "torch.os.system",
         "torch.load",
         "torch.hub.load",
+        "torch._sources.os.system",
         "sgan_lab.sweep.clear",
         "sgan_lab.data.Path",
+        "sgan_lab.job.subprocess.run",
+        "sgan_lab.job.subprocess.Popen",
+        "sgan_lab.run.hydra.utils.instantiate",
+        "torch.nn.init.torch.load",
+        # classes that start a command, or read classes and arguments from elsewhere
+        "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
+        "pytorch_lightning.cli.LightningCLI",
     ],
 )
 def test_what_is_no_class_of_the_packages_is_refused(target):
@@ -33,3 +41,25 @@ def test_classes_and_data_functions_are_allowed():
     check_targets(OmegaConf.create({name: {"_target_": name} for name in names}))
     with pytest.raises(ConfigError, match=r"model._target_=sgan_lab.sgn.SGAN: cannot be imported"):
         check_targets(OmegaConf.create({"model": {"_target_": "sgan_lab.sgn.SGAN"}}))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"_target_": "os.system", "command": "true"},
+        [[{"_target_": "os.system", "_partial_": True}]],
+        {"_target_": {"_target_": "os.system"}},
+        {"_target_": ["os.system"]},
+    ],
+)
+def test_targets_are_found_at_any_depth(hostile):
+    config = OmegaConf.create({"model": {"_target_": "sgan_lab.sgan.SGAN", "x": hostile}})
+    with pytest.raises(ConfigError, match=r"_target_=.*must be a class of sgan_lab"):
+        check_targets(config)
+
+
+@pytest.mark.parametrize("value", ['${oc.create:"{_target_: os.system}"}', r"\${oc.decode:x}"])
+def test_a_run_has_no_interpolations_that_could_become_targets(value):
+    """Hydra resolves a configuration more than once."""
+    with pytest.raises(ConfigError, match=r"model.x=.*must not hold \$\{"):
+        check_targets(OmegaConf.create({"model": {"x": value}}))

@@ -19,6 +19,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from sgan_lab.status import replace_text
+
 log = logging.getLogger(__name__)
 
 NAME = r"iteration-(\d+)\.ckpt"
@@ -52,8 +54,9 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(temporary)
         if not trainer.is_global_zero:
             return
-        replace(checksum_file(path), f"{sha256(temporary)}  {path.name}\n")
-        synchronize(temporary)
+        replace_text(checksum_file(path), f"{sha256(temporary)}  {path.name}\n")
+        for written in (temporary, checksum_file(path)):
+            synchronize(written)
         temporary.replace(path)
         synchronize(self.folder)
         self.newest = path
@@ -146,14 +149,6 @@ def checksum_file(checkpoint: Path) -> Path:
 def sha256(path: Path) -> str:
     """SHA-256 sum of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def replace(path: Path, content: str) -> None:
-    """Write a text file, at once as a whole."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(content)
-    synchronize(temporary)
-    temporary.replace(path)
 
 
 def synchronize(path: Path) -> None:

@@ -269,3 +269,4 @@ def write_report(folder: Path) -> None:
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
+        print(f"To go on: sweep.resume={folder}")

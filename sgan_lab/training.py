@@ -1,5 +1,10 @@
 """One run: build from the configuration, train, test, and leave the results in its folder."""
 
+if __name__ == "__main__":  # before the imports that take their time
+    from sgan_lab.interrupts import end_at_once, handle_signals
+
+    handle_signals(end_at_once)
+
 import json
 import logging
 import os
@@ -26,7 +31,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
 from sgan_lab.callbacks import Validation
-from sgan_lab.checkpoints import Checkpoints, iteration_of, newest_intact
+from sgan_lab.checkpoints import Checkpoints, Interruption, iteration_of, newest_intact
 from sgan_lab.config_checks import EXPLAINED, explain
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluate import Evaluation, evaluate
@@ -43,6 +48,8 @@ log = logging.getLogger(__name__)
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 # Lightning's own use of what torch has deprecated; no user can mend it.
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+# A run goes on within an epoch bit for bit: what is left of it is in the checkpoint.
+warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
 
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
 FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HParams
@@ -81,7 +88,8 @@ def train(folder: Path) -> dict[str, Any]:
             class_names=data.class_names,
             _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
         )
-        history, callbacks = History(), list(instantiate(config.callbacks).values())
+        history, interruption = History(), Interruption()
+        callbacks = list(instantiate(config.callbacks).values())
         checkpoint = next(
             (newest_intact(each.folder) for each in callbacks if isinstance(each, Checkpoints)),
             None,
@@ -91,7 +99,7 @@ def train(folder: Path) -> dict[str, Any]:
             config.trainer,
             **model.training_limit,
             logger=loggers(config, start),
-            callbacks=[history, *callbacks],
+            callbacks=[history, *callbacks, interruption],
             default_root_dir=folder,
         )
         data = data.to(trainer.strategy.root_device)
@@ -106,6 +114,7 @@ def train(folder: Path) -> dict[str, Any]:
 
         started = time.perf_counter()
         trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
+        interruption.end_if_received()
         seconds = time.perf_counter() - started
         if not is_first:
             return {}

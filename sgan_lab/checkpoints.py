@@ -53,6 +53,9 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint, then remove those that are no longer kept."""
+        if trainer.is_global_zero:
+            for torn in self.folder.glob("*.part"):  # of a kill or a full disk
+                torn.unlink()
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.flush()  # curves go at least as far as the checkpoint

@@ -34,11 +34,15 @@ def read_events(folder: Path) -> Events:
     reader = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 1})  # 0 for all
     reader.Reload()
     tags = reader.Tags()
+    # By step: a run that was killed after its test and resumed has its test result twice.
+    curves = {
+        tag: {event.step: event.value for event in reader.Scalars(tag)} for tag in tags[SCALARS]
+    }
     points = [
-        (tag, event.step, event.value)
-        for tag in tags[SCALARS]
-        if len(reader.Scalars(tag)) > 1
-        for event in reader.Scalars(tag)
+        (tag, step, value)
+        for tag, values in curves.items()
+        if len(values) > 1
+        for step, value in values.items()
     ]
     return Events(
         pd.DataFrame(points, columns=["scalar", "iteration", "value"]),

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -50,6 +51,15 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 # A run goes on within an epoch bit for bit: what is left of it is in the checkpoint.
 warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+
+
+def report_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Leave out the OSErrors of TensorBoard's writer, which are raised again by the next value."""
+    if not issubclass(error.exc_type, OSError):
+        threading.__excepthook__(error)
+
+
+threading.excepthook = report_thread_error
 
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
 FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HParams

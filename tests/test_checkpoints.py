@@ -146,6 +146,7 @@ def test_an_interruption_keeps_no_checkpoint_of_diverged_training(tmp_path, monk
 
 
 def test_the_newest_checkpoints_are_kept_with_their_checksums(tmp_path):
+    (tmp_path / "iteration-1.part").write_bytes(b"of a process that was killed")
     _, (_, _, callback) = train("sgan", tmp_path, keep=2)
     names = ["iteration-6.ckpt", "iteration-7.ckpt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(

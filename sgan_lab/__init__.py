@@ -1,1 +1,6 @@
 """Learn a classifier from a handful of labels with a GAN."""
+
+import logging
+
+# Set before it is imported: it warns where its cache has no place to stay, as in a read-only home.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -23,7 +23,7 @@ class ProgressBar(Callback):
         if total == -1:
             total = trainer.max_epochs * trainer.num_training_batches
         self.progress = training_progress()
-        self.task = self.progress.add_task("iteration", total=total)
+        self.task = self.progress.add_task("iteration", total=total, completed=trainer.global_step)
         self.progress.start()
 
     @rank_zero_only

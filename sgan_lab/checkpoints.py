@@ -10,14 +10,19 @@ import logging
 import os
 import random
 import re
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+
+from sgan_lab.interrupts import Interrupted, end_at_once, handle_signals
+from sgan_lab.status import replace_text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +31,7 @@ RANDOM_STATES = "random_states"  # key of a checkpoint
 
 
 class Checkpoints(Checkpoint):
-    """Writes a checkpoint at each sample interval or epoch.
+    """Writes a checkpoint at each sample interval or epoch; `Interruption` also within one.
 
     Args:
         dirpath: folder for the checkpoints.
@@ -43,7 +48,14 @@ class Checkpoints(Checkpoint):
         self.random_states: dict[str, Any] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write a checkpoint."""
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
         """Write a checkpoint, then remove those that are no longer kept."""
+        if trainer.is_global_zero:
+            for torn in self.folder.glob("*.part"):  # of a kill or a full disk
+                torn.unlink()
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.flush()  # curves go at least as far as the checkpoint
@@ -52,8 +64,9 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(temporary)
         if not trainer.is_global_zero:
             return
-        replace(checksum_file(path), f"{sha256(temporary)}  {path.name}\n")
-        synchronize(temporary)
+        replace_text(checksum_file(path), f"{sha256(temporary)}  {path.name}\n")
+        for written in (temporary, checksum_file(path)):
+            synchronize(written)
         temporary.replace(path)
         synchronize(self.folder)
         self.newest = path
@@ -74,21 +87,70 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the random number generators' states, and progress as of an epoch's beginning."""
+        """Take the random number generators' states, and progress as after all hooks' end."""
         self.random_states = checkpoint[RANDOM_STATES][trainer.global_rank]
-        # Lightning has it that the epoch whose end the checkpoint was written at has not ended,
-        # and would count its last batch again.
+        # Lightning has it that the batch and the epoch at whose end the checkpoint was written have
+        # not ended, and would count the last batch again.
         progress = checkpoint["loops"]["fit_loop"]
-        for epochs in progress["epoch_progress"].values():
-            epochs["completed"] = epochs["processed"]
-        batches = progress["epoch_loop.batch_progress"]
-        batches["current"] = dict.fromkeys(batches["current"], 0)
-        batches["is_last_batch"] = False
+        epochs, batches = progress["epoch_progress"], progress["epoch_loop.batch_progress"]
+        for each in (epochs["total"], epochs["current"], batches["total"], batches["current"]):
+            each["completed"] = each["processed"]
+        if epochs["current"]["completed"] == epochs["current"]["started"]:
+            batches["current"] = dict.fromkeys(batches["current"], 0)
+            batches["is_last_batch"] = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Go on drawing where the checkpoint was written; Lightning calls this callback last."""
         if self.random_states is not None:
             set_random_states(self.random_states, module.device)
+
+
+class Interruption(Callback):
+    """Ends training by SIGINT or SIGTERM after the iteration under way, with a checkpoint.
+
+    A second SIGINT ends it at once, and so does each signal where several processes train, which
+    would have to agree on an iteration.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def receive(self, signal_number: int, _: FrameType | None) -> None:
+        """Handle a signal.
+
+        Raises:
+            Interrupted: it is SIGINT, and not the first one.
+        """
+        if self.received and signal_number == signal.SIGINT:
+            raise Interrupted(signal_number)
+        self.received = self.received or signal_number
+
+    def end_if_received(self) -> None:
+        """End training if a signal has come.
+
+        Raises:
+            Interrupted: one has.
+        """
+        if self.received:
+            raise Interrupted(self.received)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the signals over from Lightning, which restores all handlers after training."""
+        handle_signals(self.receive if trainer.world_size == 1 else end_at_once)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """End within an interval; at its end its checkpoint, curves and images come first."""
+        if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
+            return
+        if self.received:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, Checkpoints):
+                    callback.save(trainer)
+        self.end_if_received()
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        """End between two intervals."""
+        self.end_if_received()
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
@@ -146,14 +208,6 @@ def checksum_file(checkpoint: Path) -> Path:
 def sha256(path: Path) -> str:
     """SHA-256 sum of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def replace(path: Path, content: str) -> None:
-    """Write a text file, at once as a whole."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(content)
-    synchronize(temporary)
-    temporary.replace(path)
 
 
 def synchronize(path: Path) -> None:

@@ -7,6 +7,8 @@ import difflib
 import sys
 from importlib import import_module
 
+from sgan_lab.interrupts import end_at_once, handle_signals
+
 # By subcommand: its module, whose `main` reads sys.argv, and its line of help.
 COMMANDS = {
     "train": ("sgan_lab.run", "train a classifier, or sweep; takes Hydra's arguments"),
@@ -28,6 +30,7 @@ HELP = "\n".join(
 
 def main() -> None:
     """Command line."""
+    handle_signals(end_at_once)
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print(HELP)

@@ -162,20 +162,32 @@ class SemiSupervisedBatches:
 class LabeledEpoch:
     """Batches for the supervised baseline: each labeled image once a pass, in a new random order.
 
-    The last batch of a pass may be smaller.
+    The last batch of a pass may be smaller. A pass that was left goes on where it was, also from a
+    checkpoint: Lightning keeps what `state_dict` returns.
     """
 
     def __init__(self, data: SemiSupervisedData) -> None:
         self.data = data
+        self.left = torch.empty(0, dtype=torch.int64)  # indices of the pass that are yet to come
 
     def __len__(self) -> int:
         return math.ceil(len(self.data.labeled.labels) / self.data.batch_size)
 
     def __iter__(self) -> Iterator[LabeledBatch]:
         images, labels = self.data.labeled
-        order = torch.randperm(len(images), device=images.device)
-        for drawn in order.split(self.data.batch_size):
+        if len(self.left) == 0:
+            self.left = torch.randperm(len(images), device=images.device)
+        while len(self.left):
+            drawn, self.left = self.left.tensor_split([self.data.batch_size])
             yield LabeledBatch(scale(images[drawn]), labels[drawn])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"left": self.left}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Go on with the pass of a checkpoint."""
+        self.left = state_dict["left"]
 
 
 def balanced_indices(labels: Tensor, count: int, num_classes: int, key: str) -> Tensor:

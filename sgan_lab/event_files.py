@@ -43,11 +43,15 @@ def read_events(folder: Path) -> Events:
     except Exception as error:  # protobuf has its own
         log.warning("Events in %s are damaged: %s", folder, error)
     tags = reader.Tags()
+    # By step: a run that was killed after its test and resumed has its test result twice.
+    curves = {
+        tag: {event.step: event.value for event in reader.Scalars(tag)} for tag in tags[SCALARS]
+    }
     points = [
-        (tag, event.step, event.value)
-        for tag in tags[SCALARS]
-        if len(reader.Scalars(tag)) > 1
-        for event in reader.Scalars(tag)
+        (tag, step, value)
+        for tag, values in curves.items()
+        if len(values) > 1
+        for step, value in values.items()
     ]
     samples = reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None
     return Events(

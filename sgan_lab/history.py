@@ -37,6 +37,7 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
+        self._read_back()
         return {"names": self.names, "values": self.values, "interval_ends": self.interval_ends}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -44,6 +45,16 @@ class History(Callback):
         self.names = state_dict["names"]
         self.values = state_dict["values"].cpu()
         self.interval_ends = state_dict["interval_ends"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have no checkpoint written of training that has diverged.
+
+        Raises:
+            NonFiniteLossError: a value of this interval is infinite or not a number.
+        """
+        self._check_finite(trainer, self._interval_start)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], *_: object
@@ -58,27 +69,36 @@ class History(Callback):
         Raises:
             NonFiniteLossError: a value is infinite or not a number.
         """
-        rows, first = torch.stack(self._rows).cpu(), len(self.values) + 1
-        self._rows.clear()
-        self.values = torch.cat([self.values, rows]) if len(self.values) else rows
-        last = len(self.values)
+        self._read_back()
+        start, last = self._interval_start, len(self.values)
         self.interval_ends.append(last)
-        for iteration, row in enumerate(rows.tolist(), start=first):
+        for iteration, row in enumerate(self.values[start:].tolist(), start=start + 1):
             named = dict(zip(self.names, row, strict=True))
             if iteration == last or (module.log_interval and iteration % module.log_interval == 0):
                 for logger in trainer.loggers:
                     logger.log_metrics(named, step=iteration)
-        self._check_finite(rows, first, trainer)
+        self._check_finite(trainer, start)
         log.info(module.log_line(last, named))
 
-    def _check_finite(self, rows: Tensor, first: int, trainer: Trainer) -> None:
+    @property
+    def _interval_start(self) -> int:
+        return self.interval_ends[-1] if self.interval_ends else 0
+
+    def _read_back(self) -> None:
+        if self._rows:
+            rows = torch.stack(self._rows).cpu()
+            self.values = torch.cat([self.values, rows]) if len(self.values) else rows
+            self._rows.clear()
+
+    def _check_finite(self, trainer: Trainer, start: int) -> None:
+        rows = self.values[start:]
         bad = (~rows.isfinite()).nonzero()
         if len(bad) == 0:
             return
         row, column = bad[0].tolist()
         kept = getattr(trainer.checkpoint_callback, "newest", None)
         raise NonFiniteLossError(
-            f"{self.names[column]} is {rows[row, column].item()} at iteration {first + row}; "
+            f"{self.names[column]} is {rows[row, column].item()} at iteration {start + row + 1}; "
             f"training stopped. Last good checkpoint: {kept or 'none yet'}. "
             "A lower learning rate may help."
         )

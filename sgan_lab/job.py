@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sgan_lab.errors import JobError
+from sgan_lab.interrupts import PATIENCE, end_at_once, handle_signals
 from sgan_lab.status import read_status, write_status
 
-PATIENCE = 20  # seconds that an interrupted run has to end by itself
 MAIN_PROCESS = "MainProcess"  # its name in multiprocessing
 
 
@@ -41,14 +42,19 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
             stdout=subprocess.DEVNULL if silent else None,
             stderr=log_file,
         )
+    is_worker = multiprocessing.current_process().name != MAIN_PROCESS
+    if is_worker:
+        handle_signals(end_at_once)
     try:
-        exit_status = wait(process)
+        exit_status = wait(process, is_worker)
     except BaseException:
         process.terminate()
         try:
             process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
+        if is_worker:
+            os._exit(1)  # it would take the next job
         raise
     status = read_status(folder)
     if status.state == "finished" and exit_status == 0:
@@ -62,29 +68,32 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
     raise JobError(status.error or status.state)
 
 
-def wait(process: subprocess.Popen) -> int:
-    """Wait for a process; end with it where the program that this one works for is gone.
+def wait(process: subprocess.Popen, is_worker: bool) -> int:
+    """Wait for a process; end before it where the program that this one works for is gone.
 
-    A launcher's worker outlives the `kill -9` of its sweep; its job shall not.
+    A launcher's worker outlives the `kill -9` of its sweep; its job shall not, see
+    `end_with_parent`.
     """
-    worker, parent = multiprocessing.current_process().name != MAIN_PROCESS, os.getppid()
+    parent = os.getppid()
     while True:
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            if worker and os.getppid() != parent:
-                process.kill()
+            if is_worker and os.getppid() != parent:
                 os._exit(1)
 
 
 def end_with_parent() -> None:
     """Have this process end when the one that started it does, by whatever signal.
 
-    Its standard input is a pipe of which the parent holds the other end and never writes to.
+    It ends as by SIGTERM, with some seconds to save a checkpoint. Its standard input is a pipe of
+    which the parent holds the other end and never writes to.
     """
 
     def watch() -> None:
         os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -3,10 +3,16 @@
 Only light imports here: torch and Lightning are imported once the configuration has been checked.
 """
 
+if __name__ == "__main__":  # before the imports that take their time
+    from sgan_lab.interrupts import end_at_once, handle_signals
+
+    handle_signals(end_at_once)
+
 import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab import sweep
 from sgan_lab.composition import check_compositions
 from sgan_lab.config_checks import exit_on_error, explain
+from sgan_lab.interrupts import Interrupted, end_at_once, handle_signals
 from sgan_lab.job import run_in_process
 from sgan_lab.resume import complete_arguments
 from sgan_lab.status import Status, write_status
@@ -55,19 +62,28 @@ def train(config: DictConfig) -> float | None:
         except Exception as error:
             write_status(folder, Status("failed", explain(error)))
             raise
-        if config.trainer.get("devices", 1) == 1:
-            from sgan_lab import training
-
-            log_to(folder)
-            metrics = training.train(folder)
-        else:  # Lightning starts the other processes with the command of the first
-            metrics = run_in_process(folder)
+        try:
+            metrics = run_single(config, folder)
+        except Interrupted:
+            print(f"Interrupted. To go on: resume={folder}", file=sys.stderr)
+            raise
         print_result(metrics, folder)
     return metrics.get("validation_accuracy")
 
 
+def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train one run, in this process where it needs no others; returns the metrics."""
+    if config.trainer.get("devices", 1) != 1:
+        return run_in_process(folder)  # Lightning starts the others with the command of the first
+    from sgan_lab import training
+
+    log_to(folder)
+    return training.train(folder)
+
+
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
+    handle_signals(end_at_once)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
@@ -75,8 +91,6 @@ def main() -> None:
             check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             train()
-    except KeyboardInterrupt:
-        sys.exit(130)  # as shells have it for SIGINT
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None

@@ -42,6 +42,21 @@ class Status:
     pid: int = 0
 
 
+def replace_text(path: Path, content: str) -> None:
+    """Write a text file, at once as a whole.
+
+    Raises:
+        OSError: it cannot be written; what was there is left.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        temporary.write_text(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_status(folder: Path, status: Status) -> None:
     """Replace a run's status.json, at once as a whole; on a full disk, in its own place.
 
@@ -49,12 +64,9 @@ def write_status(folder: Path, status: Status) -> None:
         OSError: it cannot be written.
     """
     content = json.dumps(asdict(status), indent=2) + "\n"
-    temporary = folder / f".{FILE}.{os.getpid()}"
     try:
-        temporary.write_text(content)
-        temporary.replace(folder / FILE)
+        replace_text(folder / FILE, content)
     except OSError:
-        temporary.unlink(missing_ok=True)
         (folder / FILE).write_text(content)
 
 

@@ -38,6 +38,8 @@ class Supervised(LightningModule):
         self.discriminator = Discriminator(image_shape, len(class_names))
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
+        for metric in (self.mean_loss, self.mean_accuracy):
+            metric.persistent(True)  # a checkpoint may be written within an epoch
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -202,7 +201,7 @@ class SweepProgress(threading.Thread):
     def __init__(self, folder: Path, num_jobs: int | None) -> None:
         super().__init__(daemon=True)
         self.folder = folder
-        self.started = time.time()
+        self.before = {file: file.stat().st_mtime_ns for file in folder.rglob(FILE)}
         self.stopped = threading.Event()
         self.ended: dict[Path, str] = {}
         self.progress = JobsProgress(num_jobs)
@@ -219,7 +218,7 @@ class SweepProgress(threading.Thread):
         """Show each job that runs, and once each that has ended."""
         for file in sorted(self.folder.rglob(FILE)):
             folder = file.parent
-            if folder in self.ended or not file.is_file() or file.stat().st_mtime < self.started:
+            if folder in self.ended or file.stat().st_mtime_ns == self.before.get(file):
                 continue
             status, name = read_status(folder), str(folder.relative_to(self.folder))
             if status.state == "running":
@@ -269,3 +268,4 @@ def write_report(folder: Path) -> None:
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
+        print(f"To go on: sweep.resume={folder}")

@@ -36,7 +36,6 @@ def log_to(folder: Path, prefix: str = "") -> None:
     terminal = TerminalHandler()
     terminal.setFormatter(logging.Formatter(prefix.replace("%", "%%") + "%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 class RateColumn(ProgressColumn):

@@ -1,11 +1,17 @@
 """One run: build from the configuration, train, test, and leave the results in its folder."""
 
+if __name__ == "__main__":  # before the imports that take their time
+    from sgan_lab.interrupts import end_at_once, handle_signals
+
+    handle_signals(end_at_once)
+
 import json
 import logging
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -26,7 +32,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import plots
 from sgan_lab.callbacks import Validation
-from sgan_lab.checkpoints import Checkpoints, iteration_of, newest_intact
+from sgan_lab.checkpoints import Checkpoints, Interruption, iteration_of, newest_intact
 from sgan_lab.classifier import load_classifier
 from sgan_lab.config_checks import EXPLAINED, explain
 from sgan_lab.config_files import load_config
@@ -45,6 +51,17 @@ log = logging.getLogger(__name__)
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 # Lightning's own use of what torch has deprecated; no user can mend it.
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+# A run goes on within an epoch bit for bit: what is left of it is in the checkpoint.
+warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+
+
+def report_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Leave out the OSErrors of TensorBoard's writer, which are raised again by the next value."""
+    if not issubclass(error.exc_type, OSError):
+        threading.__excepthook__(error)
+
+
+threading.excepthook = report_thread_error
 
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
 FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HParams
@@ -83,7 +100,8 @@ def train(folder: Path) -> dict[str, Any]:
             class_names=data.class_names,
             _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
         )
-        history, callbacks = History(), list(instantiate(config.callbacks).values())
+        history, interruption = History(), Interruption()
+        callbacks = list(instantiate(config.callbacks).values())
         checkpoint = next(
             (newest_intact(each.folder) for each in callbacks if isinstance(each, Checkpoints)),
             None,
@@ -95,7 +113,7 @@ def train(folder: Path) -> dict[str, Any]:
             config.trainer,
             **model.training_limit,
             logger=loggers(config, start),
-            callbacks=[history, *callbacks],
+            callbacks=[history, *callbacks, interruption],
             default_root_dir=folder,
         )
         data = data.to(trainer.strategy.root_device)
@@ -110,6 +128,7 @@ def train(folder: Path) -> dict[str, Any]:
 
         started = time.perf_counter()
         trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
+        interruption.end_if_received()
         seconds = time.perf_counter() - started
         if not is_first:
             return {}

@@ -7,6 +7,9 @@ import pytest
 
 from sgan_lab.checkpoints import checkpoints
 
+TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
+RUN = [*TINY, "data.num_labeled=50", "sample_interval=4", "model.log_interval=1"]
+
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
@@ -33,6 +36,16 @@ def baseline_run(tmp_path_factory) -> Path:
 def checkpoint(baseline_run) -> Path:
     """The checkpoint of `baseline_run`."""
     return checkpoints(baseline_run / "checkpoints")[0]
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory) -> Path:
+    """Folder of a run of 40 iterations that was not interrupted; tests only read it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    command = [sys.executable, "-m", "sgan_lab.run", *RUN, "iterations=40"]
+    command.append(f"hydra.run.dir={folder}")
+    subprocess.run(command, cwd=folder.parent, check=True, capture_output=True)
+    return folder
 
 
 @pytest.fixture

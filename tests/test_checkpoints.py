@@ -1,22 +1,28 @@
 import random
 import shutil
+import signal
 import subprocess
 
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 
 from sgan_lab.callbacks import SampleGrid
 from sgan_lab.checkpoints import (
+    RANDOM_STATES,
     Checkpoints,
+    Interruption,
     checkpoints,
     checksum_file,
+    iteration_of,
     newest_intact,
     random_states,
     set_random_states,
 )
+from sgan_lab.errors import NonFiniteLossError
 from sgan_lab.history import History
+from sgan_lab.interrupts import SIGNALS, Interrupted
 from sgan_lab.sgan import SGAN
 from sgan_lab.supervised import Supervised
 from tests.test_sgan import CLASSES, SHAPE, make_data
@@ -30,19 +36,32 @@ def make_model(name):
     return Supervised(SHAPE, CLASSES, epochs=3, learning_rate=1e-3)
 
 
-def train(name, folder, keep=9, checkpoint=None):
+class Signal(Callback):
+    """Sends this process a signal in an iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step + 1 == self.iteration:
+            signal.raise_signal(signal.SIGINT)
+
+
+def train(name, folder, keep=9, checkpoint=None, interrupted_at=0):
     seed_everything(0, verbose=False)
     model, data = make_model(name), make_data()
     callbacks = [History(), SampleGrid(4), Checkpoints(str(folder), keep)]
+    interruption = Interruption()
     trainer = Trainer(
         **model.training_limit,
         accelerator="cpu",
         logger=False,
-        callbacks=callbacks,
+        callbacks=[*callbacks, Signal(interrupted_at), interruption],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.fit(model, model.batches(data), ckpt_path=checkpoint, weights_only=True)
+    interruption.end_if_received()
     return model, callbacks
 
 
@@ -71,7 +90,63 @@ def test_training_goes_on_from_each_checkpoint_as_if_uninterrupted(tmp_path, nam
                     assert torch.equal(value, others["state"][index][key])
 
 
+@pytest.mark.parametrize(
+    ("name", "iterations"), [("sgan", [3, 4, 7]), ("supervised", [4, 5, 6, 9])]
+)
+def test_an_interrupted_iteration_is_finished_and_gone_on_from(tmp_path, name, iterations):
+    """Within an interval, at its end and at the last iteration."""
+    whole, (history, *_) = train(name, tmp_path / "whole")
+    last = checkpoints(tmp_path / "whole")[0]
+    content = torch.load(last)
+    for iteration in iterations:
+        folder, handlers = tmp_path / str(iteration), [signal.getsignal(each) for each in SIGNALS]
+        with pytest.raises(Interrupted) as ended:
+            train(name, folder, interrupted_at=iteration)
+        assert ended.value.code == 130
+        assert [signal.getsignal(each) for each in SIGNALS] == handlers
+        checkpoint = newest_intact(folder)
+        assert iteration_of(checkpoint) == iteration
+
+        resumed, (its_history, *_) = train(name, folder, checkpoint=checkpoint)
+        for key, value in whole.state_dict().items():
+            assert torch.equal(resumed.state_dict()[key], value), key
+        assert its_history.interval_ends == history.interval_ends
+        assert torch.equal(its_history.values, history.values)
+        its_content = torch.load(folder / last.name)
+        assert its_content["epoch"] == content["epoch"]
+        assert torch.equal(
+            its_content[RANDOM_STATES][0]["torch"], content[RANDOM_STATES][0]["torch"]
+        )
+
+
+def test_a_second_sigint_ends_at_once_but_a_sigterm_waits():
+    interruption = Interruption()
+    interruption.end_if_received()
+    interruption.receive(signal.SIGTERM, None)
+    interruption.receive(signal.SIGTERM, None)
+    with pytest.raises(Interrupted) as ended:
+        interruption.receive(signal.SIGINT, None)
+    assert ended.value.code == 130
+    with pytest.raises(Interrupted) as ended:
+        interruption.end_if_received()
+    assert ended.value.code == 143
+
+
+def test_an_interruption_keeps_no_checkpoint_of_diverged_training(tmp_path, monkeypatch):
+    step = SGAN.training_step
+
+    def diverge(model, *arguments):
+        values = step(model, *arguments)
+        return values | {"generator/loss": torch.tensor(torch.nan)}
+
+    monkeypatch.setattr(SGAN, "training_step", diverge)
+    with pytest.raises(NonFiniteLossError, match="generator/loss is nan at iteration 1;"):
+        train("sgan", tmp_path, interrupted_at=1)
+    assert checkpoints(tmp_path) == []
+
+
 def test_the_newest_checkpoints_are_kept_with_their_checksums(tmp_path):
+    (tmp_path / "iteration-1.part").write_bytes(b"of a process that was killed")
     _, (_, _, callback) = train("sgan", tmp_path, keep=2)
     names = ["iteration-6.ckpt", "iteration-7.ckpt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(

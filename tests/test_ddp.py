@@ -10,8 +10,9 @@ import torch
 
 from sgan_lab import losses
 from sgan_lab.checkpoints import RANDOM_STATES, newest_intact
+from tests.conftest import TINY
 from tests.ddp_program import ITERATIONS, make_sgan
-from tests.test_run import TINY, read_events, steps, succeed
+from tests.test_run import read_events, steps, succeed
 
 
 def averaged_step(ranks, loss, inputs, optimizer):

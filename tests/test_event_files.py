@@ -36,6 +36,7 @@ def test_scalars_and_the_last_images_are_read(tmp_path):
     folder = tmp_path / "0_data.image_size=[64,48],seed=0"
     loss = {10: 2.0, 20: 1.0, 30: 0.5}
     write_events(folder, {"loss": loss, "test/accuracy": {30: 0.9}}, images=[10, 20, 30])
+    write_events(folder, {"test/accuracy": {30: 0.9}}, images=[])  # of a run that was resumed
     points, samples = read_events(folder)
     assert points.values.tolist() == [["loss", 10, 2.0], ["loss", 20, 1.0], ["loss", 30, 0.5]]
     assert samples.step == 30

@@ -8,7 +8,8 @@ import torch
 from sgan_lab.classifier import load_classifier
 from sgan_lab.data import SemiSupervisedBatches, scale
 from sgan_lab.feature_matching import FeatureMatching
-from tests.test_run import TINY, read_events, steps, succeed
+from tests.conftest import TINY
+from tests.test_run import read_events, steps, succeed
 from tests.test_sgan import CLASSES, SHAPE, changed, make_data
 
 DECAY = 0.7

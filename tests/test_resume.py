@@ -1,5 +1,6 @@
 """Runs that are cut short, and that go on as if they had not been."""
 
+import contextlib
 import json
 import os
 import random
@@ -15,10 +16,11 @@ from omegaconf import OmegaConf
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.resume import changed_settings, complete_arguments, complete_run
 from sgan_lab.status import Status, read_status, write_status
-from tests.test_run import TINY, read_events, succeed
+from tests.conftest import RUN, TINY
+from tests.test_run import read_events, succeed
 from tests.test_runs import make_run
+from tests.test_sweep import wait_for
 
-RUN = [*TINY, "data.num_labeled=50", "sample_interval=4", "model.log_interval=1"]
 KILLS = int(os.environ.get("SGAN_LAB_KILLS", "2"))  # more for a thorough test by hand
 SCALARS = ("labeled/class_loss", "generator/loss", "unlabeled/real_loss", "test/accuracy")
 
@@ -32,8 +34,9 @@ def results(folder):
     return {
         "metrics": {key: value for key, value in metrics.items() if "second" not in key},
         "weights": {name: value.tolist() for name, value in content["state_dict"].items()},
+        # A set: a run that is killed after its test, before it says so, is tested again.
         "scalars": {
-            tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in SCALARS
+            tag: {(event.step, event.value) for event in events.Scalars(tag)} for tag in SCALARS
         },
         "images": [
             (event.step, event.encoded_image_string) for event in events.Images("generator/images")
@@ -41,29 +44,43 @@ def results(folder):
     }
 
 
-def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(command_line, tmp_path):
-    started = time.monotonic()
-    succeed(command_line(*RUN, "iterations=40", "hydra.run.dir=whole"))
-    duration = time.monotonic() - started
+def parts(folder):
+    """What is being written, or was when the run was killed, with its time."""
+    found = {}
+    for path in folder.glob("checkpoints/*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found.items()
+
+
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(tmp_path, whole_run):
+    """Every other kill comes at any moment, the others while a checkpoint is written."""
     generator = random.Random(os.environ.get("SGAN_LAB_KILLS_SEED", "0"))
-    arguments = [*RUN, "iterations=40", "hydra.run.dir=killed"]
-    kills = 0
+    duration = json.loads((whole_run / "metrics.json").read_text())["seconds"]
+    kills, torn, runs = 0, 0, 0
     while kills < KILLS:
-        command = [sys.executable, "-m", "sgan_lab.run", *arguments]
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-            time.sleep(generator.uniform(0.3, 0.9) * duration)
-            process.kill()
-        if process.returncode != -signal.SIGKILL:  # it was faster
-            break
-        kills += 1
-        if (tmp_path / "killed" / ".hydra" / "hydra.yaml").exists():
-            arguments = ["resume=killed"]
-    assert kills > 0
-    if read_status(tmp_path / "killed").state != "finished":
-        succeed(command_line(*arguments))
-    whole, killed = results(tmp_path / "whole"), results(tmp_path / "killed")
-    for kind, expected in whole.items():
-        assert killed[kind] == expected, kind
+        runs += 1
+        folder = tmp_path / str(runs)
+        arguments = [*RUN, "iterations=40", f"hydra.run.dir={folder}"]
+        while read_status(folder).state != "finished":
+            before = set(parts(folder))
+            command = [sys.executable, "-m", "sgan_lab.run", *arguments]
+            with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+                if kills < KILLS:
+                    wait_for(lambda run=folder, pid=process.pid: read_status(run).pid == pid)
+                    time.sleep(generator.uniform(0, duration))
+                    while kills % 2 and process.poll() is None and not parts(folder) - before:
+                        time.sleep(0.001)
+                    process.kill()
+            assert process.returncode in (0, -signal.SIGKILL)
+            if process.returncode:
+                kills += 1
+                torn += bool(parts(folder) - before)
+            arguments = [f"resume={folder}"]
+        whole, killed = results(whole_run), results(folder)
+        for kind, expected in whole.items():
+            assert killed[kind] == expected, kind
+    print(f"{kills} kills in {runs} runs, {torn} of them while a checkpoint was written")
 
 
 def test_a_run_may_grow_but_not_change(command_line, tmp_path):

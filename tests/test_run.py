@@ -7,12 +7,16 @@ import sys
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (
+    IMAGES,
+    SCALARS,
+    EventAccumulator,
+)
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from tests.conftest import TINY
 from tests.test_data import make_image_folder
 
-TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
 SGAN = [*TINY, "iterations=5", "sample_interval=2", "model.log_interval=2"]
 
 
@@ -22,7 +26,7 @@ def succeed(result):
 
 
 def read_events(folder):
-    events = EventAccumulator(str(folder))
+    events = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 0})  # 0 for all
     events.Reload()
     return events
 

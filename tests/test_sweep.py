@@ -11,11 +11,12 @@ import joblib
 import pytest
 from omegaconf import OmegaConf
 
+from sgan_lab.checkpoints import checkpoints
 from sgan_lab.errors import ConfigError
 from sgan_lab.status import read_status
 from sgan_lab.sweep import check_threads
+from tests.conftest import TINY
 from tests.test_data import make_image_folder
-from tests.test_run import TINY
 
 LONG = [*TINY, "iterations=1000000", "sample_interval=10"]
 SHORT = [*TINY, "iterations=2"]
@@ -108,7 +109,9 @@ def test_killed_jobs_and_sweeps_lose_only_what_was_running(tmp_path):
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
         assert "seed=1 still runs" in refused.stderr
         process.kill()
-    wait_for(lambda: set(states(sweep).values()) == {"killed"})
+    ended = {"seed=0": "killed", "seed=1": "interrupted", "seed=2": "interrupted"}
+    wait_for(lambda: states(sweep) == ended)
+    assert checkpoints(sweep / "seed=1" / "checkpoints")
 
 
 def test_a_full_disk_is_an_error_of_the_job_it_meets(tmp_path):

@@ -20,31 +20,31 @@ from sgan_lab.config_files import check_keys, check_size, unreadable
 from sgan_lab.errors import UserError
 from sgan_lab.targets import check_hydra_targets
 
+load_unchecked = FileConfigSource.load_config
+
 
 def check_compositions() -> None:
-    """Have `hydra.main` use the classes of this module."""
-    Plugins.instance()  # registers Hydra's own sources
-    SourcesRegistry.instance().types["file"] = CheckedSource
+    """Have `hydra.main` use what this module has."""
+    Plugins.instance()  # registers its sources, of classes that are not those of an import
+    # Not a class of our own: a launcher's worker takes the registry over, then registers Hydra's.
+    SourcesRegistry.instance().types["file"].load_config = load_checked
     hydra_main.Hydra = CheckedHydra
 
 
-class CheckedSource(FileConfigSource):
-    """Hydra's source of configuration files, of which any may be damaged."""
+def load_checked(source: FileConfigSource, config_path: str) -> ConfigResult:
+    """Load a configuration file, of which any may be damaged.
 
-    def load_config(self, config_path: str) -> ConfigResult:
-        """Load a file.
-
-        Raises:
-            DataError: it is no configuration, see `config_files.check_size`.
-        """
-        path = Path(self.path, self._normalize_file_name(config_path))
-        try:
-            check_size(path)
-            result = super().load_config(config_path)
-            check_keys(result.config)
-        except Exception as error:  # YAML and OmegaConf each have their own
-            raise unreadable(path, error) from error
-        return result
+    Raises:
+        DataError: it is no configuration, see `config_files`.
+    """
+    path = Path(source.path, source._normalize_file_name(config_path))
+    try:
+        check_size(path)
+        result = load_unchecked(source, config_path)
+        check_keys(result.config)
+    except Exception as error:  # YAML and OmegaConf each have their own
+        raise unreadable(path, error) from error
+    return result
 
 
 class CheckedHydra(hydra_main.Hydra):

@@ -9,6 +9,8 @@ from typing import Any
 
 from hydra._internal import hydra as hydra_main
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
@@ -23,9 +25,9 @@ load_unchecked = FileConfigSource.load_config
 
 def check_compositions() -> None:
     """Have `hydra.main` use what this module has."""
-    # Not a source class of our own: a launcher's worker takes over Hydra's registry of sources,
-    # and then registers Hydra's class anew.
-    FileConfigSource.load_config = load_checked
+    Plugins.instance()  # registers its sources, of classes that are not those of an import
+    # Not a class of our own: a launcher's worker takes the registry over, then registers Hydra's.
+    SourcesRegistry.instance().types["file"].load_config = load_checked
     hydra_main.Hydra = CheckedHydra
 
 

@@ -62,7 +62,6 @@ def test_no_command_runs_a_checkpoints_code(baseline_run, tmp_path, monkeypatch,
     checksum_file(path).write_text(f"{sha256(path)}  {path.name}\n")
     options = {"predict": [tmp_path], "export": ["--format", "safetensors"]}.get(command, [])
     arguments = [f"resume={run}", "model.epochs=6"] if command == "train" else [path, *options]
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which main sets
     monkeypatch.setattr(sys, "argv", ["sgan-lab", command, *map(str, arguments)])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which training sets; as it was, afterwards
     with pytest.raises(SystemExit, match=f"{path.name} is no readable checkpoint"):

@@ -88,6 +88,21 @@ def test_each_step_changes_only_what_it_should(sgan):
     ]
 
 
+def test_compiled_networks_make_the_same_updates(sgan):
+    compiled = copy.deepcopy(sgan)
+    compiled.hparams.compile = "eager"
+    for module in (sgan, compiled):
+        optimizers = module.configure_optimizers()
+        module.optimizers = lambda optimizers=optimizers, **_: optimizers
+        module.on_train_start()
+        torch.manual_seed(1)
+        for batch in SemiSupervisedBatches(make_data(), 2):
+            module.training_step(batch, 0)
+    assert compiled.generator._compiled_call_impl is not None
+    for ours, expected in zip(compiled.parameters(), sgan.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_learning_rates_drive_their_steps(sgan):
     rates = [o.defaults["lr"] for o in sgan.configure_optimizers()]
     assert rates == [3e-4, 1e-3, 2e-3]

@@ -25,7 +25,8 @@ def averaged_step(ranks, loss, inputs, optimizer):
     ]
     for ws in weights:
         for weight, *of_ranks in zip(ws, *gradients, strict=True):
-            weight.grad = torch.stack(of_ranks).mean(dim=0)
+            # In the weight's memory layout, which fused Adam takes for granted and autograd keeps.
+            weight.grad = torch.empty_like(weight).copy_(torch.stack(of_ranks).mean(dim=0))
     for o in optimizers:
         o.step()
 

@@ -32,7 +32,11 @@ def results(folder):
     (path,) = folder.glob("checkpoints/iteration-40.ckpt")
     content = torch.load(path, weights_only=True)
     return {
-        "metrics": {key: value for key, value in metrics.items() if "second" not in key},
+        "metrics": {
+            key: value
+            for key, value in metrics.items()
+            if "second" not in key and key != "git_commit"  # of who works on this while it runs
+        },
         "weights": {name: value.tolist() for name, value in content["state_dict"].items()},
         # A set: a run that is killed after its test, before it says so, is tested again.
         "scalars": {

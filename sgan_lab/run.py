@@ -11,10 +11,12 @@ if __name__ == "__main__":  # before the imports that take their time
 import hashlib
 import os
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab import sweep
 from sgan_lab.composition import check_compositions
 from sgan_lab.config_checks import exit_on_error, explain
+from sgan_lab.errors import UserError
 from sgan_lab.interrupts import Interrupted, end_at_once, handle_signals
 from sgan_lab.job import run_in_process
 from sgan_lab.resume import complete_arguments
@@ -81,6 +84,18 @@ def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     return training.train(folder)
 
 
+def check_commands(options: Namespace) -> None:
+    """Check Hydra's options for one that it would answer with a traceback.
+
+    Raises:
+        UserError: more than one thing to do.
+    """
+    commands = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{name}" for name in commands if getattr(options, name)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other.")
+
+
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
     handle_signals(end_at_once)
@@ -90,6 +105,7 @@ def main() -> None:
         with exit_on_error():
             check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
+            check_commands(get_args())
             train()
     except SystemExit as exit_:
         if full_error and exit_.__cause__:

@@ -133,3 +133,8 @@ def test_a_value_that_cannot_be_resolved_is_named(command_line, tmp_path):
     assert "Environment variable 'ABSENT' not found" in result.stderr
     assert "Traceback" not in result.stderr
     assert read_status(tmp_path / "run").state == "failed"
+
+
+def test_one_thing_is_done_at_a_time(command_line):
+    result = command_line("-m", "seed=0,1", "--cfg", "job")
+    assert (result.returncode, result.stderr) == (1, "--multirun and --cfg exclude each other.\n")

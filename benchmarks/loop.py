@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+
+if TYPE_CHECKING:
+    from sgan_lab.data import SemiSupervisedData
 
 ROOT = Path(__file__).parent.parent
 DATA = os.environ.get("SGAN_LAB_DATA", "data")
@@ -135,12 +138,11 @@ def plain() -> Iterator[None]:
     return plain_loop(generator, discriminator, data.data.unsqueeze(1), data.targets[:100])
 
 
-def bare() -> Iterator[None]:
-    """The package's SGAN on the same data, its training step called in a loop."""
-    from sgan_lab.data import SemiSupervisedBatches, torchvision_images
+def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
+    """The iterations of the package's SGAN without end, its training step called in a loop."""
+    from sgan_lab.data import SemiSupervisedBatches
     from sgan_lab.sgan import SGAN
 
-    data = torchvision_images("MNIST", DATA, 100, "first", 32)
     sgan = SGAN(data.image_shape, data.class_names, 0, 0, 0, 3e-4, 1e-3, 1e-3)
     optimizers = sgan.configure_optimizers()
     sgan.labeled_optimizer, sgan.unlabeled_optimizer, sgan.generator_optimizer = optimizers
@@ -148,6 +150,13 @@ def bare() -> Iterator[None]:
     for batch in SemiSupervisedBatches(data, sys.maxsize):
         sgan.training_step(batch, 0)
         yield
+
+
+def bare() -> Iterator[None]:
+    """The package's SGAN on the same data."""
+    from sgan_lab.data import torchvision_images
+
+    return sgan_loop(torchvision_images("MNIST", DATA, 100, "first", 32))
 
 
 LOOPS: dict[str, Callable[[], Iterator[None]]] = {"plain": plain, "bare": bare}

@@ -14,28 +14,22 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from loop import sgan_loop
 
-from sgan_lab.data import LabeledImages, SemiSupervisedBatches, SemiSupervisedData
-from sgan_lab.sgan import SGAN
+from sgan_lab.data import LabeledImages, SemiSupervisedData
 
 LOOP = Path(__file__).with_name("loop.py")
 CLASSES = tuple("0123456789")
 
 
-def sgan_loop(num_labeled: int, num_unlabeled: int, batch_size: int) -> Iterator[None]:
+def random_loop(num_labeled: int, num_unlabeled: int, batch_size: int) -> Iterator[None]:
     """The SGAN's iterations without end on random 28x28 images."""
     labels = torch.randint(10, (num_labeled,))
     labeled = LabeledImages(random_images(num_labeled), labels)
-    data = SemiSupervisedData(
-        labeled, random_images(num_unlabeled), labeled, None, CLASSES, batch_size
+    unlabeled_images = random_images(num_unlabeled)
+    return sgan_loop(
+        SemiSupervisedData(labeled, unlabeled_images, labeled, None, CLASSES, batch_size)
     )
-    sgan = SGAN(data.image_shape, CLASSES, 0, 0, 0, 3e-4, 1e-3, 1e-3)
-    optimizers = sgan.configure_optimizers()
-    sgan.labeled_optimizer, sgan.unlabeled_optimizer, sgan.generator_optimizer = optimizers
-    sgan.manual_backward = torch.Tensor.backward
-    for batch in SemiSupervisedBatches(data, sys.maxsize):
-        sgan.training_step(batch, 0)
-        yield
 
 
 def random_images(count: int) -> torch.Tensor:
@@ -58,7 +52,7 @@ def median_seconds(loops: dict[Hashable, Iterator[None]], rounds: int) -> dict[H
 def data_table(rounds: int) -> pd.DataFrame:
     """Cost of an iteration by the numbers of images, relative to the tutorial's."""
     sizes = [(100, 59_900), (10_000, 50_000), (100, 999_900), (500_000, 500_000)]
-    seconds = median_seconds({size: sgan_loop(*size, 32) for size in sizes}, rounds)
+    seconds = median_seconds({size: random_loop(*size, 32) for size in sizes}, rounds)
     return pd.DataFrame(
         [(*size, seconds[size] / seconds[sizes[0]]) for size in sizes],
         columns=["labeled", "unlabeled", "seconds an iteration, relative"],
@@ -68,7 +62,7 @@ def data_table(rounds: int) -> pd.DataFrame:
 def batch_table(rounds: int) -> pd.DataFrame:
     """Unlabeled images a second by batch size, relative to batches of 32."""
     sizes = [32, 64, 128, 256, 512, 1024]
-    seconds = median_seconds({size: sgan_loop(100, 59_900, size) for size in sizes}, rounds)
+    seconds = median_seconds({size: random_loop(100, 59_900, size) for size in sizes}, rounds)
     return pd.DataFrame(
         [(size, size / seconds[size], size / seconds[size] * seconds[32] / 32) for size in sizes],
         columns=["batch", "images/s", "relative"],

@@ -10,7 +10,7 @@ from sgan_lab.data import SemiSupervisedBatches, scale
 from sgan_lab.feature_matching import FeatureMatching
 from tests.conftest import TINY
 from tests.test_run import read_events, steps, succeed
-from tests.test_sgan import CLASSES, SHAPE, changed, make_data
+from tests.test_sgan import CLASSES, SHAPE, changed, make_data, plain_adam
 
 DECAY = 0.7
 RATE = 2e-3
@@ -94,21 +94,11 @@ def generate(weights, z):
     return 1 / (1 + (-linear(z, last)).exp())
 
 
-def plain_adam(weights, gradients, moments, rate):
-    """Adam (Kingma and Ba 2015, algorithm 1) with beta1 = 0.5, written out."""
-    moments["t"] = t = moments.get("t", 0) + 1
-    for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-        m = moments.get(("m", index), 0) * 0.5 + 0.5 * gradient
-        v = moments.get(("v", index), 0) * 0.999 + 0.001 * gradient**2
-        moments["m", index], moments["v", index] = m, v
-        weight -= rate * (m / (1 - 0.5**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-4)
-
-
 def gradient_step(loss, weights, moments, rate):
     trained = [weight for weight in weights if weight.requires_grad]
     gradients = torch.autograd.grad(loss, trained)
     with torch.no_grad():
-        plain_adam(trained, gradients, moments, rate)
+        plain_adam(trained, gradients, moments, rate, beta1=0.5, epsilon=1e-4)
 
 
 def test_iterations_equal_a_loop_written_out_from_the_paper(model, monkeypatch):

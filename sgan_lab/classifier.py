@@ -11,7 +11,9 @@ from sgan_lab.mlp_networks import MLPDiscriminator
 from sgan_lab.networks import Discriminator
 
 # The first of these prefixes that a checkpoint's weights have is that of its classifier.
-NETWORKS = {"averaged_discriminator.module.": MLPDiscriminator, "discriminator.": Discriminator}
+PREFIXES = ("averaged_discriminator.module.", "discriminator.")
+# Networks by the name of a weight that only they have.
+NETWORKS = {"layers.0.weight": Discriminator, "last.1.bias": MLPDiscriminator}
 
 
 class Classifier(NamedTuple):
@@ -35,15 +37,15 @@ def load_classifier(checkpoint: Path) -> Classifier:
         image_shape = tuple(content["hyper_parameters"]["image_shape"])
         class_names = list(content["hyper_parameters"]["class_names"])
         weights = content["state_dict"]
-        prefix = next(each for each in NETWORKS if any(name.startswith(each) for name in weights))
-        network = NETWORKS[prefix](image_shape, len(class_names))
-        network.load_state_dict(
-            {
-                name.removeprefix(prefix): weights[name]
-                for name in weights
-                if name.startswith(prefix)
-            }
-        )
+        prefix = next(each for each in PREFIXES if any(name.startswith(each) for name in weights))
+        weights = {
+            name.removeprefix(prefix): weight
+            for name, weight in weights.items()
+            if name.startswith(prefix)
+        }
+        network_class = next(NETWORKS[name] for name in NETWORKS if name in weights)
+        network = network_class(image_shape, len(class_names))
+        network.load_state_dict(weights)
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.
         reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__

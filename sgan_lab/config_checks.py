@@ -57,25 +57,37 @@ class Integer(NamedTuple):
 class PositiveNumber(NamedTuple):
     """Rule: a finite number above 0."""
 
+    or_null: bool = False
+
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
+        if value is None:
+            return self.or_null
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and 0 < value <= sys.float_info.max
 
     def __str__(self) -> str:
-        return "must be a finite number > 0"
+        return "must be a finite number > 0" + (" or null" if self.or_null else "")
 
 
-class Decay(NamedTuple):
-    """Rule: the weight that a running average gives to what it was."""
+class Number(NamedTuple):
+    """Rule: a number in a range."""
+
+    minimum: float
+    maximum: float
+    below: bool = False
 
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and 0 <= value < 1
+        if not (is_number and self.minimum <= value <= self.maximum):
+            return False
+        return not (self.below and value == self.maximum)
 
     def __str__(self) -> str:
-        return "must be a number >= 0 and < 1"
+        return (
+            f"must be a number >= {self.minimum} and {'<' if self.below else '<='} {self.maximum}"
+        )
 
 
 class OneOf(NamedTuple):
@@ -142,6 +154,7 @@ RULES = {
     "data.batch_size": Integer(1, 100_000),
     "data.labeled_split": OneOf(["first", "balanced", "random"]),
     "data.label_seed": Integer(0, 2**32 - 1),
+    "data.augmentation": Number(0, 3),
     "data.image_size": ImageSize(),
     "data.channels": OneOf([1, 3]),
     "model.epochs": Integer(1),
@@ -151,8 +164,12 @@ RULES = {
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
     "model.compile": OneOf([None, "inductor", "cudagraphs", "eager"]),
-    "model.beta1": Decay(),
-    "model.averaging_rate": PositiveNumber(),
+    "model.joint_update": OneOf([False, True]),
+    "model.feature_matching": OneOf([False, True]),
+    "model.label_smoothing": Number(0, 1, below=True),
+    "model.learning_rate_decay": Number(0, 1),
+    "model.beta1": Number(0, 1, below=True),
+    "model.averaging_rate": PositiveNumber(or_null=True),
     "model.unlabeled_weight": PositiveNumber(),
     "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
     "callbacks.samples.num_images": Integer(1, 10_000),
@@ -219,6 +236,7 @@ def model_rules(config: DictConfig) -> dict[str, Integer]:
     return {
         "data.batch_size": Integer(2, 100_000),
         "callbacks.samples.num_images": Integer(2, 10_000),
+        "model.averaging_rate": PositiveNumber(),
     }
 
 

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from sgan_lab.augmentation import random_affine
 from sgan_lab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # torchvision takes a second to import, and not every data set needs it
@@ -72,6 +73,7 @@ class SemiSupervisedData:
         validation: labeled training images held out to choose settings by; None without any.
         class_names: a name for each label.
         batch_size: images a batch.
+        augmentation: strength of the random maps of training images, see `random_affine`.
     """
 
     labeled: LabeledImages
@@ -80,6 +82,12 @@ class SemiSupervisedData:
     validation: LabeledImages | None
     class_names: tuple[str, ...]
     batch_size: int
+    augmentation: float = 0.0
+
+    def training_images(self, images: Tensor) -> Tensor:
+        """Bytes 0 to 255 to augmented floats in [-1, 1]."""
+        scaled = scale(images)
+        return random_affine(scaled, self.augmentation) if self.augmentation else scaled
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -155,7 +163,9 @@ class SemiSupervisedBatches:
             drawn = torch.randint(len(images), (size,), device=device)
             drawn_unlabeled = torch.randint(len(unlabeled), (unlabeled_size,), device=device)
             yield SemiSupervisedBatch(
-                scale(images[drawn]), labels[drawn], scale(unlabeled[drawn_unlabeled])
+                self.data.training_images(images[drawn]),
+                labels[drawn],
+                self.data.training_images(unlabeled[drawn_unlabeled]),
             )
 
 
@@ -179,7 +189,7 @@ class LabeledEpoch:
             self.left = torch.randperm(len(images), device=images.device)
         while len(self.left):
             drawn, self.left = self.left.tensor_split([self.data.batch_size])
-            yield LabeledBatch(scale(images[drawn]), labels[drawn])
+            yield LabeledBatch(self.data.training_images(images[drawn]), labels[drawn])
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
@@ -234,6 +244,7 @@ def split_training_set(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
+    augmentation: float = 0.0,
 ) -> SemiSupervisedData:
     """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
 
@@ -247,6 +258,7 @@ def split_training_set(
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
         label_seed: what "random" draws by, and nothing else.
+        augmentation: strength of the random maps of training images, see `random_affine`.
 
     Raises:
         ConfigError: there are not that many images, of a class or in all.
@@ -283,7 +295,13 @@ def split_training_set(
         names = ", ".join(class_names[label] for label in sorted(missing))
         log.warning("The labeled set has no image of class %s.", names)
     return SemiSupervisedData(
-        labeled, unlabeled_images, test, validation, tuple(class_names), batch_size
+        labeled,
+        unlabeled_images,
+        test,
+        validation,
+        tuple(class_names),
+        batch_size,
+        augmentation,
     )
 
 
@@ -295,6 +313,7 @@ def torchvision_images(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
+    augmentation: float = 0.0,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
@@ -306,6 +325,7 @@ def torchvision_images(
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
         label_seed: of the "random" split, see `split_training_set`.
+        augmentation: strength of the random maps of training images, see `random_affine`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
@@ -338,6 +358,7 @@ def torchvision_images(
         batch_size,
         num_validation,
         label_seed,
+        augmentation,
     )
 
 
@@ -396,6 +417,7 @@ def digits(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
+    augmentation: float = 0.0,
 ) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
@@ -408,6 +430,7 @@ def digits(
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
         label_seed: of the "random" split, see `split_training_set`.
+        augmentation: strength of the random maps of training images, see `random_affine`.
 
     Raises:
         ConfigError: see `split_training_set`.
@@ -431,6 +454,7 @@ def digits(
         batch_size,
         num_validation,
         label_seed,
+        augmentation,
     )
 
 
@@ -443,6 +467,7 @@ def image_folder(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
+    augmentation: float = 0.0,
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
 
@@ -458,6 +483,7 @@ def image_folder(
         batch_size: images a batch.
         num_validation: images held out, see `split_training_set`.
         label_seed: of the "random" split, see `split_training_set`.
+        augmentation: strength of the random maps of training images, see `random_affine`.
 
     Raises:
         DataError: a folder or its images are missing, or an image cannot be read.
@@ -478,6 +504,7 @@ def image_folder(
         batch_size,
         num_validation,
         label_seed,
+        augmentation,
     )
     unlabeled_paths = image_paths(subfolder(folder, "unlabeled"), folder)
     unlabeled = read_images(unlabeled_paths, image_size, channels)

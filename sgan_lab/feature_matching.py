@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from sgan_lab import losses
+from sgan_lab.averaging import RunningAverage
 from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData, scale
 from sgan_lab.mlp_networks import MLPDiscriminator, MLPGenerator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
@@ -45,6 +45,8 @@ class FeatureMatching(SemiSupervisedGAN):
             discriminator's weights at each iteration.
     """
 
+    learning_rate_decay = 1 / 3
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -62,8 +64,9 @@ class FeatureMatching(SemiSupervisedGAN):
         self.automatic_optimization = False
         self.discriminator = MLPDiscriminator(image_shape, len(class_names))
         self.generator = MLPGenerator(image_shape)
-        self.averaged_discriminator = AveragedModel(self.discriminator, multi_avg_fn=self.average)
-        self.averaged_discriminator.requires_grad_(False)
+        self.averaged_discriminator = RunningAverage(
+            self.discriminator, rate=averaging_rate / iterations
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
@@ -74,7 +77,6 @@ class FeatureMatching(SemiSupervisedGAN):
 
         The unlabeled images are two batches, the first one for the discriminator.
         """
-        self.set_learning_rate(self.global_step)
         unlabeled_images, images_to_match = batch.unlabeled_images.chunk(2)
         discriminator_values = self.discriminator_step(
             batch.labeled_images, batch.labels, unlabeled_images
@@ -121,22 +123,6 @@ class FeatureMatching(SemiSupervisedGAN):
     def noise(self, num_images: int) -> Tensor:
         """Noise from U(0, 1), of shape (num_images, noise size)."""
         return torch.rand(num_images, self.generator.noise_size, device=self.device)
-
-    @torch.no_grad()
-    def average(self, averages: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
-        """Move averages of `count` earlier iterations towards the current weights.
-
-        The average is sum_i d^(t-i) w_i / sum_i d^(t-i) over the iterations i = 1 to t.
-        """
-        decay = 1 - min(1, self.hparams.averaging_rate / self.hparams.iterations)
-        torch._foreach_lerp_(averages, weights, (1 - decay) / (1 - decay ** (count.item() + 1)))
-
-    def set_learning_rate(self, iteration: int) -> None:
-        """Set both optimizers' learning rate after a number of iterations."""
-        factor = min(1.0, 3 * (1 - iteration / self.hparams.iterations))
-        for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = factor * self.hparams.learning_rate
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for the discriminator and the generator."""

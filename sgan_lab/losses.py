@@ -19,9 +19,16 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
-def real_loss(logits: Tensor) -> Tensor:
-    """Binary cross-entropy of the real-or-fake head with target real: -log D(x)."""
-    return F.softplus(-torch.logsumexp(logits, dim=1)).mean()
+def real_loss(logits: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Binary cross-entropy of the real-or-fake head with target real: -log D(x).
+
+    Args:
+        logits: of real images.
+        label_smoothing: s in the target 1 - s (Salimans et al. 2016, section 3.4, one-sided).
+    """
+    real_logits = torch.logsumexp(logits, dim=1)
+    # -(1 - s) log D - s log (1 - D), since softplus(z) = softplus(-z) + z
+    return (F.softplus(-real_logits) + label_smoothing * real_logits).mean()
 
 
 def fake_loss(logits: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torchvision.ops import Permute
 
 LEAKY_SLOPE = 0.01
 KERNEL = 3
+LAYERS_AFTER_FEATURES = 3  # of the discriminator: dropout, flatten, linear
 
 
 def same_padding(size: int) -> tuple[int, int]:
@@ -211,6 +212,10 @@ class Discriminator(nn.Module):
         )
         self.apply(initialize_like_keras)
         self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to the last hidden layer, flat."""
+        return self.layers[:-LAYERS_AFTER_FEATURES](images).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""

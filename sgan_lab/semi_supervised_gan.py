@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from sgan_lab import plots
 from sgan_lab.data import SemiSupervisedBatches, SemiSupervisedData
 from sgan_lab.history import History
+from sgan_lab.schedules import linear_decay
 
 
 class SemiSupervisedGAN(LightningModule):
@@ -23,10 +24,13 @@ class SemiSupervisedGAN(LightningModule):
     Attributes:
         generator: a network from noise to images in [-1, 1].
         discriminator: a network from images in [-1, 1] to class logits.
+        learning_rate_decay: fraction of training, at its end, in which the learning rates fall
+            linearly to zero.
     """
 
     generator: nn.Module
     discriminator: nn.Module
+    learning_rate_decay: float
 
     def noise(self, num_images: int) -> Tensor:
         """What the generator takes, of shape (num_images, noise size)."""
@@ -55,6 +59,13 @@ class SemiSupervisedGAN(LightningModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """Set the learning rates of an iteration."""
+        factor = linear_decay(self.global_step, self.hparams.iterations, self.learning_rate_decay)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * optimizer.defaults["lr"]
 
     @property
     def training_limit(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
+from sgan_lab.averaging import RunningAverage
 from sgan_lab.data import SemiSupervisedBatch
 from sgan_lab.networks import Discriminator, Generator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
@@ -31,6 +32,16 @@ class SGAN(SemiSupervisedGAN):
         unlabeled_learning_rate: of the real and the fake step.
         generator_learning_rate: of the generator step.
         compile: torch.compile's backend for both networks; None for no compilation.
+        joint_update: whether the three discriminator steps make one update together, along
+            the sum of the labeled loss and the mean of the real and the fake loss, with the
+            unlabeled learning rate.
+        feature_matching: whether the generator matches the mean features of the unlabeled images,
+            instead of having its images called real (Salimans et al. 2016, section 3.1).
+        label_smoothing: s in the real step's target 1 - s (the same, section 3.4).
+        averaging_rate: the classifier is a running average of the discriminator that moves this /
+            iterations of the way at each iteration; None for the discriminator itself.
+        learning_rate_decay: fraction of training, at its end, in which the learning rates fall
+            linearly to zero.
     """
 
     def __init__(
@@ -44,16 +55,26 @@ class SGAN(SemiSupervisedGAN):
         unlabeled_learning_rate: float,
         generator_learning_rate: float,
         compile: str | None = None,  # noqa: A002
+        joint_update: bool = False,
+        feature_matching: bool = False,
+        label_smoothing: float = 0.0,
+        averaging_rate: float | None = None,
+        learning_rate_decay: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.discriminator = Discriminator(image_shape, len(class_names))
         self.generator = Generator(image_shape)
+        self.learning_rate_decay = learning_rate_decay
+        self.averaged_discriminator = averaging_rate and RunningAverage(
+            self.discriminator, rate=averaging_rate / iterations
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
-        return self.discriminator(images)
+        classifier = self.averaged_discriminator or self.discriminator
+        return classifier(images)
 
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch."""
@@ -62,7 +83,7 @@ class SGAN(SemiSupervisedGAN):
         class_loss, accuracy = self.labeled_step(batch.labeled_images, batch.labels)
         real_loss = self.real_step(batch.unlabeled_images)
         fake_loss = self.fake_step(fake_images)
-        generator_loss = self.generator_step(self.noise(num_images))
+        generator_loss = self.generator_step(self.noise(num_images), batch.unlabeled_images)
         return {
             "labeled/class_loss": class_loss,
             "labeled/accuracy": accuracy,
@@ -76,25 +97,44 @@ class SGAN(SemiSupervisedGAN):
         """Move the discriminator towards the right classes."""
         logits = self.discriminator(images)
         loss = losses.class_loss(logits, labels)
-        self.update(loss, self.labeled_optimizer)
+        if self.hparams.joint_update:
+            self.unlabeled_optimizer.zero_grad()
+            self.manual_backward(loss)
+        else:
+            self.update(loss, self.labeled_optimizer)
         return loss.detach(), (logits.argmax(dim=1) == labels).float().mean()
 
     def real_step(self, images: Tensor) -> Tensor:
         """Move the discriminator towards calling unlabeled images real."""
-        loss = losses.real_loss(self.discriminator(images))
-        self.update(loss, self.unlabeled_optimizer)
+        loss = losses.real_loss(self.discriminator(images), self.hparams.label_smoothing)
+        if self.hparams.joint_update:
+            self.manual_backward(0.5 * loss)
+        else:
+            self.update(loss, self.unlabeled_optimizer)
         return loss.detach()
 
     def fake_step(self, images: Tensor) -> Tensor:
         """Move the discriminator towards calling generated images fake."""
         loss = losses.fake_loss(self.discriminator(images))
-        self.update(loss, self.unlabeled_optimizer)
+        if self.hparams.joint_update:
+            self.manual_backward(0.5 * loss)
+            self.unlabeled_optimizer.step()
+        else:
+            self.update(loss, self.unlabeled_optimizer)
+        if self.averaged_discriminator:
+            self.averaged_discriminator.update_parameters(self.discriminator)
         return loss.detach()
 
-    def generator_step(self, noise: Tensor) -> Tensor:
+    def generator_step(self, noise: Tensor, real_images: Tensor) -> Tensor:
         """Move the generator, and only it, towards images that the discriminator calls real."""
         with self.frozen_discriminator():
-            loss = losses.real_loss(self.discriminator(self.generator(noise)))
+            if self.hparams.feature_matching:
+                loss = losses.feature_matching_loss(
+                    self.discriminator.features(real_images),
+                    self.discriminator.features(self.generator(noise)),
+                )
+            else:
+                loss = losses.real_loss(self.discriminator(self.generator(noise)))
             self.update(loss, self.generator_optimizer)
         return loss.detach()
 

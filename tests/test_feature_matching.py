@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -36,6 +37,8 @@ def model():
     optimizers = module.configure_optimizers()
     module.discriminator_optimizer, module.generator_optimizer = optimizers
     module.manual_backward = lambda loss: loss.backward()
+    trainer = Mock(optimizers=optimizers)
+    module.trainer = trainer
     torch.set_default_dtype(torch.float64)  # of what it draws
     yield module
     torch.set_default_dtype(torch.float32)
@@ -113,6 +116,7 @@ def test_iterations_equal_a_loop_written_out_from_the_paper(model, monkeypatch):
     torch.manual_seed(5)
     for done, batch in enumerate(SemiSupervisedBatches(data, 5, unlabeled_batches=2)):
         monkeypatch.setattr(FeatureMatching, "global_step", done)
+        model.on_train_batch_start()
         values.append(model.training_step(doubled(batch), 0))
     torch.manual_seed(5)
     for rate in (RATE, RATE, RATE, RATE, RATE * 0.6):  # 3 (1 - 4/5) of it in the last one
@@ -169,16 +173,18 @@ def test_the_average_of_long_training_is_the_authors(model):
     )
 
 
-def test_learning_rate_is_constant_for_two_thirds_then_falls_to_zero(model):
+def test_learning_rate_is_constant_for_two_thirds_then_falls_to_zero(model, monkeypatch):
     model.hparams.iterations = 300
     rates = []
     for iteration in range(301):
-        model.set_learning_rate(iteration)
+        monkeypatch.setattr(FeatureMatching, "global_step", iteration)
+        model.on_train_batch_start()
         (of_generator,) = [group["lr"] for group in model.generator_optimizer.param_groups]
         (of_discriminator,) = [group["lr"] for group in model.discriminator_optimizer.param_groups]
         assert of_generator == of_discriminator
         rates.append(of_generator)
-    assert rates[:201] == [RATE] * 201
+    assert rates[:200] == [RATE] * 200
+    assert rates[200] == pytest.approx(RATE)
     assert rates[250] == pytest.approx(RATE / 2)
     assert rates[300] == 0
 

@@ -76,7 +76,7 @@ def test_each_step_changes_only_what_it_should(sgan):
     states.append(snapshot(sgan))
     sgan.fake_step(fake_images)
     states.append(snapshot(sgan))
-    sgan.generator_step(sgan.noise(8))
+    sgan.generator_step(sgan.noise(8), unlabeled_images)
     states.append(snapshot(sgan))
     changes = [changed(*pair) for pair in pairwise(states)]
     assert changes == [

@@ -22,6 +22,12 @@ def test_real_loss_is_the_binary_cross_entropy_with_target_real():
     torch.testing.assert_close(losses.real_loss(LOGITS), expected)
 
 
+def test_label_smoothing_is_one_sided():
+    real = probability_of_real(LOGITS)
+    expected = -(0.9 * real.log() + 0.1 * (1 - real).log()).mean()
+    torch.testing.assert_close(losses.real_loss(LOGITS, label_smoothing=0.1), expected)
+
+
 def test_fake_loss_is_the_binary_cross_entropy_with_target_fake():
     expected = -(1 - probability_of_real(LOGITS)).log().mean()
     torch.testing.assert_close(losses.fake_loss(LOGITS), expected)

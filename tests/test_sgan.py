@@ -1,5 +1,6 @@
 import copy
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,19 +26,26 @@ def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
 
 @pytest.fixture
 def sgan():
+    """The tutorial's SGAN."""
+    return make_sgan()
+
+
+def make_sgan(**improvements):
     """An SGAN whose optimizers and backward pass work without a trainer."""
     torch.manual_seed(0)
     module = SGAN(
         SHAPE,
         CLASSES,
-        iterations=4,
+        iterations=5,
         sample_interval=2,
         log_interval=1,
         labeled_learning_rate=3e-4,
         unlabeled_learning_rate=1e-3,
         generator_learning_rate=2e-3,
+        **improvements,
     )
     optimizers = module.configure_optimizers()
+    module.trainer = Mock(optimizers=optimizers)
     module.labeled_optimizer, module.unlabeled_optimizer, module.generator_optimizer = optimizers
     module.manual_backward = lambda loss, **options: loss.backward(**options)
     return module
@@ -120,14 +128,19 @@ def plain_adam(weights, gradients, moments, rate, beta1=0.9, epsilon=1e-7):
         weight -= rate * (m / (1 - beta1**t)) / ((v / (1 - 0.999**t)).sqrt() + epsilon)
 
 
-def discriminate(weights, x):
-    """The discriminator's formula on a list of its weights, dropout on."""
-    w1, b1, w2, b2, w3, b3, w4, b4 = weights
+def features(weights, x):
+    """The discriminator's last hidden layer on a list of its weights."""
+    w1, b1, w2, b2, w3, b3, *_ = weights
     x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w1, b1, stride=2), 0.01)
     x = F.leaky_relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), w2, b2, stride=2), 0.01)
-    x = F.leaky_relu(F.conv2d(F.pad(x, (1, 1, 1, 1)), w3, b3, stride=2), 0.01)
+    return F.leaky_relu(F.conv2d(F.pad(x, (1, 1, 1, 1)), w3, b3, stride=2), 0.01)
+
+
+def discriminate(weights, x):
+    """The discriminator's formula on a list of its weights, dropout on."""
+    x = features(weights, x)
     x = x * 2 * (torch.rand(len(x), 4, 4, 128) >= 0.5).permute(0, 3, 1, 2)  # drawn channels last
-    return x.flatten(1) @ w4.T + b4
+    return x.flatten(1) @ weights[6].T + weights[7]
 
 
 def generate(weights, averages, z, training):
@@ -142,9 +155,24 @@ def generate(weights, averages, z, training):
     return F.conv_transpose2d(x, w3, b3, stride=2)[:, :, :28, :28].tanh()
 
 
-def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
+IMPROVEMENTS = {
+    "joint_update": True,
+    "feature_matching": True,
+    "label_smoothing": 0.1,
+    "averaging_rate": 1.5,  # a decay of 0.7 over five iterations
+    "learning_rate_decay": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    "improvements", [{}, *({key: IMPROVEMENTS[key]} for key in IMPROVEMENTS), IMPROVEMENTS]
+)
+def test_iterations_equal_a_loop_written_out_from_the_tutorial(improvements, monkeypatch):
     """Float64, equal draws: the module and an independent loop agree after five iterations."""
-    sgan.double()
+    sgan = make_sgan(**improvements).double()
+    smoothing = improvements.get("label_smoothing", 0)
+    rate_factors = [1, 1, 1, 0.8, 0.4] if "learning_rate_decay" in improvements else [1] * 5
+    history = []
     data = make_data()
     discriminator = [w.detach().clone().requires_grad_() for w in sgan.discriminator.parameters()]
     generator = [w.detach().clone().requires_grad_() for w in sgan.generator.parameters()]
@@ -154,7 +182,9 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
     torch.manual_seed(5)
     torch.set_default_dtype(torch.float64)
     try:
-        for batch in SemiSupervisedBatches(data, 5):
+        for done, batch in enumerate(SemiSupervisedBatches(data, 5)):
+            monkeypatch.setattr(SGAN, "global_step", done)
+            sgan.on_train_batch_start()
             sgan.training_step(
                 batch._replace(
                     labeled_images=batch.labeled_images.double(),
@@ -163,7 +193,7 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
                 0,
             )
         torch.manual_seed(5)
-        for _ in range(5):
+        for factor in rate_factors:
             labeled = torch.randint(20, (8,))
             unlabeled = torch.randint(50, (8,))
             images = ((data.labeled.images[labeled].float() - 127.5) / 127.5).double()
@@ -172,22 +202,38 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
             with torch.no_grad():
                 fake = generate(generator, averages, torch.randn(8, 100), training=False)
 
-            log_softmax = discriminate(discriminator, images).log_softmax(1)
-            loss = -log_softmax[range(8), labels].mean()
-            gradients = torch.autograd.grad(loss, discriminator)
-            with torch.no_grad():
-                plain_adam(discriminator, gradients, moments[0], 3e-4)
-            for x, sign in ((real, -1), (fake, 1)):
-                score = discriminate(discriminator, x).exp().sum(1).log()
-                loss = (1 + (sign * score).exp()).log().mean()
+            gradients_of_steps = []
+            for step, x in enumerate((images, real, fake)):
+                logits = discriminate(discriminator, x)
+                if step == 0:
+                    loss = -logits.log_softmax(1)[range(8), labels].mean()
+                else:
+                    probability = 1 - 1 / (logits.exp().sum(1) + 1)
+                    target = 1 - smoothing if step == 1 else 0
+                    loss = -target * probability.log() - (1 - target) * (1 - probability).log()
+                    loss = loss.mean()
                 gradients = torch.autograd.grad(loss, discriminator)
+                gradients_of_steps.append(gradients)
+                if "joint_update" not in improvements:
+                    moment, rate = (moments[1], 1e-3) if step else (moments[0], 3e-4)
+                    with torch.no_grad():
+                        plain_adam(discriminator, gradients, moment, factor * rate)
+            if "joint_update" in improvements:
+                gradients = [a + (b + c) / 2 for a, b, c in zip(*gradients_of_steps, strict=True)]
                 with torch.no_grad():
-                    plain_adam(discriminator, gradients, moments[1], 1e-3)
+                    plain_adam(discriminator, gradients, moments[1], factor * 1e-3)
+            history.append([weight.detach().clone() for weight in discriminator])
+
             images = generate(generator, averages, torch.randn(8, 100), training=True)
-            score = discriminate(discriminator, images).exp().sum(1).log()
-            gradients = torch.autograd.grad((1 + (-score).exp()).log().mean(), generator)
+            if "feature_matching" in improvements:
+                fake_mean = features(discriminator, images).mean(0)
+                loss = ((fake_mean - features(discriminator, real).mean(0)) ** 2).mean()
+            else:
+                score = discriminate(discriminator, images).exp().sum(1).log()
+                loss = (1 + (-score).exp()).log().mean()
+            gradients = torch.autograd.grad(loss, generator)
             with torch.no_grad():
-                plain_adam(generator, gradients, moments[2], 2e-3)
+                plain_adam(generator, gradients, moments[2], factor * 2e-3)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -195,6 +241,18 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(sgan):
         torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
     for ours, expected in zip(sgan.generator.parameters(), generator, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    if "averaging_rate" in improvements:
+        ages = torch.tensor([0.7 ** (4 - i) for i in range(5)], dtype=torch.float64)
+        discriminator = [
+            (torch.stack(of_iterations, dim=-1) * ages).sum(-1) / ages.sum()
+            for of_iterations in zip(*history, strict=True)
+        ]
+        averaged = sgan.averaged_discriminator.module.parameters()
+        for ours, expected in zip(averaged, discriminator, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    logits = sgan.eval()(real)
+    expected = features(discriminator, real).flatten(1) @ discriminator[6].T + discriminator[7]
+    torch.testing.assert_close(logits, expected)
     assert sgan.generator.layers[4].num_batches_tracked == 5
     for index in (0, 1, 3, 4):
         buffer = list(sgan.generator.buffers())[index]

@@ -44,7 +44,8 @@ METHOD = (
     "Mean, standard deviation (n − 1) and 95 % confidence interval of the mean over seeds: "
     "mean ± t(0.975, n − 1) · std / √n, Student's t, which takes seeds for independent and "
     "accuracies for normally distributed, and knows no bounds at 0 and 100 %. Runs of equal "
-    "settings and seed count once, with their mean. Runs without a result enter no mean."
+    "settings and seed count once, with their mean. Runs without a result enter no mean. Settings "
+    "that vary only together with one that is shown are left out; runs.csv has them all."
 )
 PAIRING = (
     "Difference of test accuracy, in percentage points, between runs that agree in the seed and in "

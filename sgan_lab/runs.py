@@ -128,14 +128,22 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def varied_settings(runs: pd.DataFrame) -> list[str]:
-    """The settings in which finished runs differ, the seed aside; at least the model."""
+    """The settings that tell groups of finished runs apart, the seed aside; at least the model.
+
+    Of settings that vary only together, such as a model and its learning rate, the first will do.
+    """
     finished = finished_runs(runs)
-    return [
+    keys = [
         key
         for key in runs.columns
-        if key not in (*STATE, *RESULTS) and not key.startswith(NO_SETTINGS)
-        if key == "model" or finished[key].nunique() > 1
+        if key not in (*STATE, *RESULTS, "model") and not key.startswith(NO_SETTINGS)
     ]
+    varied, groups = ["model"], finished.model.nunique()
+    for key in keys:
+        split = len(finished[[*varied, key]].drop_duplicates())
+        if split > groups:
+            varied, groups = [*varied, key], split
+    return [key for key in runs.columns if key in varied]
 
 
 def accuracy_by_seed(runs: pd.DataFrame) -> pd.DataFrame:

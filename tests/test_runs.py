@@ -215,7 +215,7 @@ def test_a_setting_of_one_model_alone_pairs_each_value_with_the_other_model(tmp_
     for seed in (0, 1):
         make_run(tmp_path / str(seed), "Supervised", 50, seed, 0.7 + 0.01 * seed)
     first, second = records(paired_differences(read_runs([tmp_path])))
-    assert (first["model.labeled_learning_rate"], first["pairs"]) == (0.1, 2)
+    assert (first["iterations"], first["pairs"]) == (0.1, 2)
     assert first["mean"] == pytest.approx(0.1)
     assert (second["iterations"], second["mean"]) == (0.2, pytest.approx(0.2))
 
@@ -224,3 +224,15 @@ def test_one_model_has_no_difference(tmp_path):
     make_run(tmp_path / "a", "SGAN", 50, 0, 0.8)
     make_run(tmp_path / "b", "Supervised", 50, 0)
     assert len(paired_differences(read_runs([tmp_path]))) == 0
+
+
+def test_settings_that_vary_only_together_are_one(tmp_path):
+    settings = [("A", {"learning_rate": 1}), ("B", {"learning_rate": 2}), ("B", {"x": 1, "y": 1})]
+    settings.append(("B", {"x": 2, "y": 2, "learning_rate": 2}))
+    for index, (model, of_model) in enumerate(settings):
+        make_run(tmp_path / str(index), model, 50, seed=0, accuracy=0.5, model_settings=of_model)
+    runs = read_runs([tmp_path])
+    assert varied_settings(runs) == ["model", "model.learning_rate", "model.x"]
+    summary = summarize(runs)
+    assert len(summary) == 4
+    assert summary.runs.sum() == 4

@@ -75,3 +75,15 @@ def consistency_loss(logits: Tensor, target_logits: Tensor) -> Tensor:
         target_logits: of another view, in the same order; they get no gradient.
     """
     return F.mse_loss(logits.softmax(dim=1), target_logits.detach().softmax(dim=1))
+
+
+def kl_divergence(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """KL(p || q) of the class distributions, p of `target_logits`, which get no gradient."""
+    target = target_logits.detach().log_softmax(dim=1)
+    return F.kl_div(logits.log_softmax(dim=1), target, reduction="batchmean", log_target=True)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the class distribution (Grandvalet and Bengio 2005)."""
+    log_probabilities = logits.log_softmax(dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()

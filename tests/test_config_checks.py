@@ -68,6 +68,10 @@ WITHOUT_A_GAN = [
     ("pi_model", "weight=-1", "must be a number >= 0 and <= 1000000"),
     ("pi_model", "ramp_up=1.1", "must be a number >= 0 and <= 1"),
     ("pi_model", "learning_rate_decay=-0.1", "must be a number >= 0 and <= 1"),
+    ("mean_teacher", "averaging_rate=null", "must be a finite number > 0"),
+    ("vat", "epsilon=0", "must be a finite number > 0"),
+    ("vat", "power_iterations=0", "must be an integer 1 to 1000"),
+    ("vat", "entropy_weight=-1", "must be a number >= 0 and <= 1000000"),
 ]
 MISSPELLED = [
     (["data.num_labelled=10"], "Did you mean num_labeled?"),

@@ -25,6 +25,8 @@ from tests.test_sgan import CLASSES, SHAPE, make_data
 SCALARS = {
     "pseudo_label": ["unlabeled/loss", "unlabeled/confident"],
     "pi_model": ["unlabeled/loss"],
+    "mean_teacher": ["unlabeled/loss"],
+    "vat": ["unlabeled/loss", "unlabeled/entropy"],
 }
 
 

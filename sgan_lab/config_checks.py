@@ -171,6 +171,12 @@ RULES = {
     "model.beta1": Number(0, 1, below=True),
     "model.averaging_rate": PositiveNumber(or_null=True),
     "model.unlabeled_weight": PositiveNumber(),
+    "model.weight": Number(0, 1_000_000),
+    "model.ramp_up": Number(0, 1),
+    "model.threshold": Number(0, 1, below=True),
+    "model.epsilon": PositiveNumber(),
+    "model.power_iterations": Integer(1, 1000),
+    "model.entropy_weight": Number(0, 1_000_000),
     "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
     "callbacks.samples.num_images": Integer(1, 10_000),
     "callbacks.checkpoint.keep": Integer(1),
@@ -228,8 +234,10 @@ def data_rules(config: DictConfig) -> dict[str, Integer]:
     return {"data.num_validation": num_validation, "data.num_labeled": Integer(1, free)}
 
 
-def model_rules(config: DictConfig) -> dict[str, Integer]:
-    """The rules for the numbers of images that a model's generator makes at once."""
+def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber]:
+    """The rules for what a model cannot do without, or not with one image at once."""
+    if config.model._target_ == "sgan_lab.mean_teacher.MeanTeacher":
+        return {"model.averaging_rate": PositiveNumber()}
     if config.model._target_ != "sgan_lab.feature_matching.FeatureMatching":
         return {}
     # Its batch normalization has no variance to divide by in a batch of one.

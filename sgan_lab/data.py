@@ -122,7 +122,11 @@ class LabeledBatch(NamedTuple):
 
 
 class SemiSupervisedBatch(NamedTuple):
-    """A labeled batch, and one or more unlabeled batches of its size in one; images in [-1, 1]."""
+    """A labeled batch, and one or more unlabeled batches of its size in one; images in [-1, 1].
+
+    Where there are several views of the unlabeled images, each is augmented by itself, and they
+    follow one another in the same order.
+    """
 
     labeled_images: Tensor
     labels: Tensor
@@ -130,27 +134,31 @@ class SemiSupervisedBatch(NamedTuple):
 
 
 class SemiSupervisedBatches:
-    """Batches for a GAN: labeled and unlabeled images, each drawn uniformly with replacement.
+    """Batches of labeled and unlabeled images, each drawn uniformly with replacement.
 
     Args:
         data: what to draw from.
         length: batches that one pass yields; the next pass goes on drawing.
         unlabeled_batches: unlabeled batches with each labeled one.
+        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
 
     Raises:
         ConfigError: there are no unlabeled images.
     """
 
-    def __init__(self, data: SemiSupervisedData, length: int, unlabeled_batches: int = 1) -> None:
+    def __init__(
+        self, data: SemiSupervisedData, length: int, unlabeled_batches: int = 1, views: int = 1
+    ) -> None:
         if len(data.unlabeled_images) == 0:
             raise ConfigError(
                 "data.num_labeled",
                 len(data.labeled.labels),
-                "leaves no unlabeled images for the GAN; label fewer, or use model=supervised",
+                "leaves no unlabeled images to learn from; label fewer, or use model=supervised",
             )
         self.data = data
         self.length = length
         self.unlabeled_batches = unlabeled_batches
+        self.views = views
 
     def __len__(self) -> int:
         return self.length
@@ -165,7 +173,7 @@ class SemiSupervisedBatches:
             yield SemiSupervisedBatch(
                 self.data.training_images(images[drawn]),
                 labels[drawn],
-                self.data.training_images(unlabeled[drawn_unlabeled]),
+                self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
             )
 
 

@@ -7,6 +7,8 @@ logsumexp with softplus, so that they neither overflow nor take the logarithm of
 
 These functions take logits of shape (batch, classes), any finite value, and return a scalar in
 nats, averaged over the batch. The generator may also be trained on features (section 3.1).
+
+Below are the losses on unlabeled images of classifiers that are trained without a generator.
 """
 
 import torch
@@ -42,3 +44,46 @@ def feature_matching_loss(real_features: Tensor, fake_features: Tensor) -> Tenso
     The paper has the sum (section 3.1), the authors' program the mean.
     """
     return F.mse_loss(fake_features.mean(dim=0), real_features.mean(dim=0))
+
+
+def pseudo_label_loss(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with the most probable classes as labels, 0 where they are not probable enough.
+
+    Lee 2013, Pseudo-Label, with the threshold of Oliver et al. 2018, Realistic Evaluation of Deep
+    Semi-Supervised Learning Algorithms.
+
+    Args:
+        logits: of unlabeled images.
+        threshold: in [0, 1); what the probability of a label must exceed.
+
+    Returns:
+        The loss, and the fraction of images whose label counts.
+    """
+    probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
+    confident = (probabilities > threshold).to(logits.dtype)
+    loss = (confident * F.cross_entropy(logits, labels, reduction="none")).mean()
+    return loss, confident.mean()
+
+
+def consistency_loss(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """Mean squared difference of class probabilities, over images and classes; in [0, 1].
+
+    Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm 1.
+
+    Args:
+        logits: of one view of the images.
+        target_logits: of another view, in the same order; they get no gradient.
+    """
+    return F.mse_loss(logits.softmax(dim=1), target_logits.detach().softmax(dim=1))
+
+
+def kl_divergence(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """KL(p || q) of the class distributions, p of `target_logits`, which get no gradient."""
+    target = target_logits.detach().log_softmax(dim=1)
+    return F.kl_div(logits.log_softmax(dim=1), target, reduction="batchmean", log_target=True)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the class distribution (Grandvalet and Bengio 2005)."""
+    log_probabilities = logits.log_softmax(dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()

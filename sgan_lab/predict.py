@@ -1,8 +1,8 @@
 """Classify image files with a trained classifier.
 
 As `sgan-lab predict` or `python -m sgan_lab.predict`. Prints CSV: the file, the class, its
-probability, and D(x), the probability that the discriminator gives the image of being real (of the
-supervised baseline's D(x) nothing was learned).
+probability, and D(x), the probability that the discriminator gives the image of being real (a
+classifier that was trained without a generator has learned nothing of it).
 """
 
 import argparse

@@ -1,7 +1,13 @@
 """Every bad value through the command line: one message, exit status 1, nothing written."""
 
-import pytest
+import re
 
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sgan_lab.config_checks import check_values
+from sgan_lab.errors import ConfigError
+from sgan_lab.run import CONFIG_PATH
 from sgan_lab.status import read_status
 
 BAD_VALUES = [
@@ -57,6 +63,16 @@ OTHER_GROUPS = [
     (["-m", "data.num_labeled=50,0"], "data.num_labeled=0: must be an integer 1 to 60000"),
     (["-m", "seed=1,2", "iterations=5,-5"], "iterations=-5: must be an integer >= 1"),
 ]
+WITHOUT_A_GAN = [
+    ("pseudo_label", "threshold=1", "must be a number >= 0 and < 1"),
+    ("pi_model", "weight=-1", "must be a number >= 0 and <= 1000000"),
+    ("pi_model", "ramp_up=1.1", "must be a number >= 0 and <= 1"),
+    ("pi_model", "learning_rate_decay=-0.1", "must be a number >= 0 and <= 1"),
+    ("mean_teacher", "averaging_rate=null", "must be a finite number > 0"),
+    ("vat", "epsilon=0", "must be a finite number > 0"),
+    ("vat", "power_iterations=0", "must be an integer 1 to 1000"),
+    ("vat", "entropy_weight=-1", "must be a number >= 0 and <= 1000000"),
+]
 MISSPELLED = [
     (["data.num_labelled=10"], "Did you mean num_labeled?"),
     (["model.lerning_rate=1", "model=supervised"], "Did you mean learning_rate?"),
@@ -88,6 +104,15 @@ def test_bad_values_of_other_groups_and_of_sweeps(command_line, tmp_path, argume
     result = command_line(*arguments)
     check(result, tmp_path, message)
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("model", "setting", "allowed"), WITHOUT_A_GAN)
+def test_bad_values_of_models_without_a_gan(model, setting, allowed):
+    with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        config = compose("config", [f"model={model}", f"model.{setting}"])
+    shown = setting.replace("null", "None")
+    with pytest.raises(ConfigError, match=re.escape(f"model.{shown}: {allowed}")):
+        check_values(config)
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISSPELLED)

@@ -6,6 +6,7 @@ import struct
 import threading
 import tracemalloc
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -197,6 +198,20 @@ def test_an_epoch_visits_each_labeled_image_once_in_a_new_order():
     sums = scale(data.labeled.images).sum(dim=(1, 2, 3)).sort().values
     for epoch in images:
         torch.testing.assert_close(epoch.sum(dim=(1, 2, 3)).sort().values, sums)
+
+
+@pytest.mark.parametrize("augmentation", [0, 1])
+def test_views_show_the_same_unlabeled_images_each_augmented_by_itself(augmentation):
+    brightness = 10 * torch.arange(20).view(20, 1, 1, 1) + torch.arange(28)  # a slope each
+    images = brightness.expand(20, 1, 28, 28).byte()
+    data = replace(make_data(), unlabeled_images=images, augmentation=augmentation)
+    torch.manual_seed(0)
+    (batch,) = SemiSupervisedBatches(data, 1, views=2)
+    first, second = batch.unlabeled_images.chunk(2)
+    assert len(first) == len(batch.labels)
+    assert torch.equal(first, second) == (augmentation == 0)
+    means = [view.mean(dim=(1, 2, 3)) for view in (first, second)]
+    torch.testing.assert_close(*means, rtol=0, atol=4 / 127.5)  # half of what tells two apart
 
 
 def test_a_gan_without_unlabeled_images_is_refused():

@@ -42,7 +42,16 @@ def test_feature_matching_loss_compares_the_means_of_batches():
 
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @pytest.mark.parametrize(
-    "loss", [losses.real_loss, losses.fake_loss, lambda x: losses.class_loss(x, LABELS)]
+    "loss",
+    [
+        losses.real_loss,
+        losses.fake_loss,
+        lambda x: losses.class_loss(x, LABELS),
+        lambda x: losses.pseudo_label_loss(x, 0.95)[0],
+        lambda x: losses.consistency_loss(x, -x),
+        lambda x: losses.kl_divergence(x, -x),
+        losses.entropy,
+    ],
 )
 def test_losses_and_gradients_are_finite_at_extreme_logits(loss, value):
     logits = torch.full((7, 10), value)

@@ -1,10 +1,18 @@
+from math import exp
+
 import pytest
 
-from sgan_lab.schedules import linear_decay
+from sgan_lab.schedules import linear_decay, ramp_up
 
 
-def test_linear_decay():
-    assert [linear_decay(i, 10, fraction=0.4) for i in range(0, 7)] == pytest.approx([1] * 7)
-    assert [linear_decay(i, 10, 0.4) for i in (7, 8, 9, 10)] == pytest.approx([0.75, 0.5, 0.25, 0])
-    assert [linear_decay(i, 10, fraction=0) for i in range(11)] == [1] * 11
-    assert [linear_decay(i, 10, fraction=1) for i in (0, 5)] == [1, 0.5]
+def test_linear_decay_falls_to_zero_over_the_last_part():
+    assert [linear_decay(done, 10, 0.4) for done in (0, 6)] == [1, 1]
+    assert linear_decay(9, 10, 0.4) == pytest.approx(0.25)
+    assert linear_decay(10, 10, 0.4) == 0
+    assert linear_decay(9, 10, 0) == 1
+
+
+def test_ramp_up_rises_over_the_first_part():
+    factors = [ramp_up(done, 10, 0.4) for done in (0, 1, 2, 4, 10)]
+    assert factors == pytest.approx([exp(-5), exp(-5 * 0.75**2), exp(-1.25), 1, 1])
+    assert ramp_up(0, 10, 0) == 1

@@ -1,0 +1,35 @@
+"""Pseudo-Label: the classifier's own confident classes are labels of the unlabeled images.
+
+Lee 2013, Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural
+Networks, with the confidence threshold of Oliver et al. 2018.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgan_lab import losses
+from sgan_lab.data import SemiSupervisedBatch
+from sgan_lab.semi_supervised_classifier import SemiSupervisedClassifier
+
+
+class PseudoLabel(SemiSupervisedClassifier):
+    """Labeled images by their labels, unlabeled ones by the classes of the same pass.
+
+    Args:
+        threshold: in [0, 1); what the probability of a class must exceed to be a label.
+        training: see `SemiSupervisedClassifier`.
+    """
+
+    def __init__(self, *, threshold: float, **training: Any) -> None:
+        super().__init__(**training)
+
+    def labeled_logits_and_unlabeled_loss(
+        self, batch: SemiSupervisedBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy with the pseudo-labels; "unlabeled/confident" is how many there are."""
+        images = torch.cat([batch.labeled_images, batch.unlabeled_images])
+        labeled_logits, logits = self.discriminator(images).chunk(2)
+        loss, confident = losses.pseudo_label_loss(logits, self.hparams.threshold)
+        return labeled_logits, {"unlabeled/loss": loss, "unlabeled/confident": confident}

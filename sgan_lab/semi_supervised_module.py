@@ -1,0 +1,47 @@
+"""What all of this package's training on labeled and unlabeled batches has in common."""
+
+from matplotlib.figure import Figure
+from pytorch_lightning import LightningModule
+
+from sgan_lab import plots
+from sgan_lab.data import SemiSupervisedBatches, SemiSupervisedData
+from sgan_lab.history import History
+from sgan_lab.schedules import linear_decay
+
+
+class SemiSupervisedModule(LightningModule):
+    """A module that is trained for a number of iterations of a labeled and an unlabeled batch.
+
+    Its hyperparameters include `iterations`, `sample_interval` and `log_interval`.
+
+    Attributes:
+        learning_rate_decay: fraction of training, at its end, in which the learning rates fall
+            linearly to zero.
+    """
+
+    learning_rate_decay: float
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """Set the learning rates of an iteration."""
+        factor = linear_decay(self.global_step, self.hparams.iterations, self.learning_rate_decay)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * optimizer.defaults["lr"]
+
+    @property
+    def training_limit(self) -> dict[str, int]:
+        """When Lightning's trainer is to stop."""
+        return {"max_epochs": -1, "max_steps": self.hparams.iterations}
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on; here an epoch is a sample interval."""
+        return SemiSupervisedBatches(data, length=self.hparams.sample_interval)
+
+    @property
+    def log_interval(self) -> int:
+        """Iterations between two points of TensorBoard's curves."""
+        return self.hparams.log_interval
+
+    def figures(self, history: History) -> dict[str, Figure]:
+        """The tutorial's plot, by file name."""
+        return {"discriminator_supervised_loss": plots.discriminator_supervised_loss(history)}

@@ -1,0 +1,135 @@
+"""What the algorithms without a GAN share; their losses are in tests of their own."""
+
+import json
+import shutil
+from math import exp
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from sgan_lab.classifier import load_classifier
+from sgan_lab.data import SemiSupervisedBatches, digits, scale
+from sgan_lab.evaluate import evaluate
+from sgan_lab.export import export
+from sgan_lab.pseudo_label import PseudoLabel
+from sgan_lab.run import CONFIG_PATH
+from sgan_lab.runs import read_runs
+from sgan_lab.training import train
+from tests.conftest import TINY
+from tests.test_run import read_events, steps
+from tests.test_sgan import CLASSES, SHAPE, make_data
+
+SCALARS = {
+    "pseudo_label": ["unlabeled/loss", "unlabeled/confident"],
+    "pi_model": ["unlabeled/loss"],
+    "mean_teacher": ["unlabeled/loss"],
+    "vat": ["unlabeled/loss", "unlabeled/entropy"],
+}
+
+
+def make_step(model_class, monkeypatch, views=1, **settings):
+    """A module in float64, half way through its ramp-up, and a batch for it."""
+    training = {"iterations": 10, "sample_interval": 2, "log_interval": 1, "learning_rate": 1e-3}
+    training |= {"learning_rate_decay": 0.2, "weight": 3.0, "ramp_up": 0.4}
+    torch.manual_seed(0)
+    module = model_class(image_shape=SHAPE, class_names=CLASSES, **training, **settings).double()
+    monkeypatch.setattr(model_class, "global_step", 2)
+    (batch,) = SemiSupervisedBatches(make_data(), 1, views=views)
+    return module, batch._make(x.double() if x.is_floating_point() else x for x in batch)
+
+
+def check_step(module, batch, plain_losses):
+    """Losses and gradients of a step are those of a plain computation from equal draws.
+
+    Args:
+        module: the algorithm.
+        batch: what the step is made on.
+        plain_losses: function of the discriminator's weights; labeled log-probabilities and the
+            unlabeled loss.
+
+    Returns:
+        What the step returned.
+    """
+    weights = list(module.discriminator.parameters())
+    torch.set_default_dtype(torch.float64)  # of what it draws
+    try:
+        torch.manual_seed(5)
+        values = module.training_step(batch, 0)
+        torch.manual_seed(5)
+        log_probabilities, unlabeled_loss = plain_losses(weights)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    class_loss = -log_probabilities[range(8), batch.labels].mean()
+    loss = class_loss + 3 * exp(-5 / 4) * unlabeled_loss
+    torch.testing.assert_close(values["labeled/class_loss"], class_loss.detach())
+    torch.testing.assert_close(values["unlabeled/loss"], unlabeled_loss.detach())
+    torch.testing.assert_close(values["loss"], loss)
+    correct = log_probabilities.argmax(1) == batch.labels
+    assert values["labeled/accuracy"] == correct.float().mean()
+    gradients = [torch.autograd.grad(each, weights) for each in (values["loss"], loss)]
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    return values
+
+
+def prepare(folder, name):
+    """Leave the configuration of a run of six iterations in its folder."""
+    settings = [f"model={name}", "iterations=6", "sample_interval=3", "model.log_interval=1"]
+    settings += ["data.augmentation=1", f"logger.tensorboard.save_dir={folder}", "seed=3"]
+    settings += [f"callbacks.checkpoint.dirpath={folder}/checkpoints"]
+    with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        config = compose("config", [*TINY, *settings])
+    folder.mkdir()
+    OmegaConf.resolve(config)
+    OmegaConf.save(config, folder / "config.yaml")
+    return config
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, caplog, name):
+    caplog.set_level("INFO")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    config = prepare(whole, name)
+    metrics = train(whole)
+    events = read_events(whole)
+    for tag in ("labeled/class_loss", "labeled/accuracy", *SCALARS[name]):
+        assert steps(events, tag) == [1, 2, 3, 4, 5, 6]
+    assert events.Tags()["images"] == ["test/confusion_matrix"]
+    assert "6 [supervised loss: " in caplog.text
+    assert (whole / "discriminator_supervised_loss.png").is_file()
+    assert read_runs([whole]).test_accuracy.tolist() == [metrics["test_accuracy"]]
+
+    newest = whole / "checkpoints" / "iteration-6.ckpt"
+    module = get_class(config.model._target_).load_from_checkpoint(newest, weights_only=True)
+    images = scale(make_data().unlabeled_images)
+    classifier = load_classifier(newest)
+    assert torch.equal(classifier.network(images), module.eval()(images))
+    test = digits(100, "first", 32).test
+    assert evaluate(classifier.network, test, 10).loss == pytest.approx(metrics["test_loss"])
+    export(classifier, "safetensors", tmp_path / "classifier.safetensors")
+
+    prepare(cut, name)
+    (cut / "checkpoints").mkdir()
+    for file in (whole / "checkpoints").glob("iteration-3.ckpt*"):
+        shutil.copy(file, cut / "checkpoints")
+    assert train(cut)["test_loss"] == metrics["test_loss"]
+    contents = [
+        torch.load(folder / "checkpoints" / newest.name, weights_only=True)
+        for folder in (whole, cut)
+    ]
+    for key in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(*[content[key] for content in contents], rtol=0, atol=0)
+    histories = [content["callbacks"]["History"]["values"] for content in contents]
+    torch.testing.assert_close(*histories, rtol=0, atol=0)
+    assert json.loads((cut / "metrics.json").read_text())["iterations"] == 6
+
+
+def test_optimizer_is_kerass_adam_with_the_decay(monkeypatch):
+    module, _ = make_step(PseudoLabel, monkeypatch, threshold=0.9)
+    optimizer = module.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert (optimizer.defaults["lr"], optimizer.defaults["eps"]) == (1e-3, 1e-7)
+    assert module.learning_rate_decay == 0.2

@@ -74,10 +74,11 @@ def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_pat
     sweep = tmp_path / "sweep"
     before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
     assert len(before) == 2
-    result = command_line(*arguments, "data.num_labeled=100,50", "sweep.resume=sweep")
+    grown = [*arguments[:-1], "seed=0", "data.num_labeled=100,50", "sweep.resume=sweep"]
+    result = command_line(*grown)
     assert result.returncode == 0, result.stderr
-    assert "2 of 4 jobs are complete" in result.stdout
-    assert len(list(sweep.glob("*/metrics.json"))) == 4
+    assert "1 of 2 jobs are complete" in result.stdout
+    assert len(list(sweep.glob("*/metrics.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     result = command_line(*arguments, "model.learning_rate=0.5", "sweep.resume=sweep")

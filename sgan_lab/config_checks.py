@@ -25,7 +25,12 @@ from sgan_lab.targets import check_packages
 
 # Training images by the `_target_` of a data config, where they are known before loading.
 TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.digits": 1437}
-CLASSES = 10  # of each of them
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker")
+CLASSES = {  # of these data sets, by `data.name`; digits of the others
+    "FashionMNIST": (*FASHION, "Bag", "Ankle boot"),
+    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+}
 
 EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
 LARGEST = 2**31 - 1
@@ -116,6 +121,25 @@ class ImageSize(NamedTuple):
         return "must be [height, width], integers >= 4 and <= 4096"
 
 
+class Classes(NamedTuple):
+    """Rule: some of a data set's classes, by name."""
+
+    names: Sequence[str]
+    minimum: int
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value keeps the rule."""
+        if value is None:
+            return True
+        chosen = [str(name) for name in value] if isinstance(value, ListConfig) else []
+        known = set(chosen) & set(self.names)
+        return len(known) == len(chosen) >= self.minimum
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names)
+        return f"must be null or a list of {self.minimum} or more different classes of {names}"
+
+
 class Text(NamedTuple):
     """Rule: a text that is not empty, as the name of a folder."""
 
@@ -200,9 +224,10 @@ def check_values(config: DictConfig) -> None:
         if value is not ABSENT and not rule.allows(value):
             raise ConfigError(key, value, str(rule))
     if config.data._target_ in TRAINING_IMAGES:
-        check_balance("data.num_validation", config.data.num_validation)
+        num_classes = len(config.data.get("classes") or class_names(config))
+        check_balance("data.num_validation", config.data.num_validation, num_classes)
         if config.data.labeled_split != "first":
-            check_balance("data.num_labeled", config.data.num_labeled)
+            check_balance("data.num_labeled", config.data.num_labeled, num_classes)
 
 
 def check_groups(config: DictConfig) -> None:
@@ -223,15 +248,27 @@ def check_groups(config: DictConfig) -> None:
                 raise ConfigError(f"{key}._target_", None, "must be given")
 
 
-def data_rules(config: DictConfig) -> dict[str, Integer]:
-    """The rules for the numbers of images, which depend on the data set and on each other."""
+def class_names(config: DictConfig) -> Sequence[str]:
+    """The classes of one of the `TRAINING_IMAGES`, in the order of its labels."""
+    return CLASSES.get(str(config.data.get("name")), DIGITS)
+
+
+def data_rules(config: DictConfig) -> dict[str, Integer | Classes]:
+    """The rules for classes and numbers of images, by the data set and by each other."""
     images = TRAINING_IMAGES.get(config.data._target_)
     if images is None:
         return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1, or_null=True)}
+    names = class_names(config)
+    of_classes = {"data.classes": Classes(names, 2), "data.unlabeled_classes": Classes(names, 1)}
+    if config.data.get("classes") is not None:  # how many images they have is known once loaded
+        return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1), **of_classes}
     num_validation = Integer(0, images - 1)
     held_out = config.data.num_validation
     free = images - held_out if num_validation.allows(held_out) else images
-    return {"data.num_validation": num_validation, "data.num_labeled": Integer(1, free)}
+    return {
+        "data.num_validation": num_validation,
+        "data.num_labeled": Integer(1, free),
+    } | of_classes
 
 
 def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber]:
@@ -248,15 +285,15 @@ def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber]:
     }
 
 
-def check_balance(key: str, value: int) -> None:
+def check_balance(key: str, value: int, num_classes: int) -> None:
     """Check a number of images that is divided among the classes.
 
     Raises:
         ConfigError: there are more classes than images.
     """
-    if 0 < value < CLASSES:
+    if 0 < value < num_classes:
         raise ConfigError(
-            key, value, f"must be at least the number of classes ({CLASSES}) to be balanced"
+            key, value, f"must be at least the number of classes ({num_classes}) to be balanced"
         )
 
 

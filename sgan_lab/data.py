@@ -68,7 +68,7 @@ class SemiSupervisedData:
 
     Attributes:
         labeled: the labeled training images.
-        unlabeled_images: all other training images, bytes (N, channels, height, width).
+        unlabeled_images: training images without labels, bytes (N, channels, height, width).
         test: the test images.
         validation: labeled training images held out to choose settings by; None without any.
         class_names: a name for each label.
@@ -208,14 +208,14 @@ class LabeledEpoch:
         self.left = state_dict["left"]
 
 
-def balanced_indices(labels: Tensor, count: int, num_classes: int, key: str) -> Tensor:
+def balanced_indices(labels: Tensor, count: int, class_names: Sequence[str], key: str) -> Tensor:
     """The first images of each class, equally many of each.
 
     Args:
         labels: labels to choose from, (N,).
         count: how many to choose; where it is no multiple of the number of classes, the lower
             classes get one more.
-        num_classes: number of classes.
+        class_names: a name for each label.
         key: configuration key of `count`, for messages.
 
     Returns:
@@ -224,23 +224,41 @@ def balanced_indices(labels: Tensor, count: int, num_classes: int, key: str) -> 
     Raises:
         ConfigError: a class has too few images, or there are more classes than images to choose.
     """
+    num_classes = len(class_names)
     if count < num_classes:
         raise ConfigError(
             key, count, f"must be at least the number of classes ({num_classes}) to be balanced"
         )
     chosen = []
-    for label in range(num_classes):
+    for label, name in enumerate(class_names):
         quota = count // num_classes + (label < count % num_classes)
         of_class = (labels == label).nonzero().flatten()
         if len(of_class) < quota:
             raise ConfigError(
                 key,
                 count,
-                f"needs {quota} images of class {label} to be balanced, but there are "
+                f"needs {quota} images of class {name} to be balanced, but there are "
                 f"{len(of_class)}",
             )
         chosen.append(of_class[:quota])
     return torch.cat(chosen).sort().values
+
+
+def images_of(
+    images: LabeledImages, class_names: Sequence[str], classes: Sequence[str]
+) -> LabeledImages:
+    """The images of some classes, labeled by the places of their classes among these.
+
+    Args:
+        images: images of all classes.
+        class_names: a name for each of their labels.
+        classes: some of the names.
+    """
+    places = torch.full((len(class_names),), -1)
+    for place, name in enumerate(classes):
+        places[class_names.index(name)] = place
+    labels = places[images.labels]
+    return LabeledImages(images.images[labels >= 0], labels[labels >= 0])
 
 
 def split_training_set(
@@ -253,8 +271,13 @@ def split_training_set(
     num_validation: int = 0,
     label_seed: int = 0,
     augmentation: float = 0.0,
+    classes: Sequence[str | int] | None = None,
+    unlabeled_classes: Sequence[str | int] | None = None,
 ) -> SemiSupervisedData:
     """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
+
+    Unlabeled images may be of other classes than the labeled ones: the class mismatch of Oliver et
+    al. 2018, Realistic Evaluation of Deep Semi-Supervised Learning Algorithms, section 4.4.
 
     Args:
         train: the training set.
@@ -267,16 +290,24 @@ def split_training_set(
         num_validation: images held out, the last of each class; 0 for none.
         label_seed: what "random" draws by, and nothing else.
         augmentation: strength of the random maps of training images, see `random_affine`.
+        classes: names of the classes to learn, which labeled, validation and test images are of;
+            None for all. The labels count them in the order of `class_names`.
+        unlabeled_classes: names of the classes of the unlabeled images, which are all those that
+            are neither labeled nor held out; None for the classes to learn.
 
     Raises:
         ConfigError: there are not that many images, of a class or in all.
     """
-    num_classes = len(class_names)
+    learned = sorted(map(str, classes or class_names), key=class_names.index)
+    unlabeled = sorted(map(str, unlabeled_classes or learned), key=class_names.index)
+    others = train.images[:0]  # unlabeled images of classes that are not learned
+    if learned != list(class_names):
+        not_learned = [name for name in unlabeled if name not in learned]
+        others = images_of(train, class_names, not_learned).images
+        train, test = (images_of(images, class_names, learned) for images in (train, test))
     validation, labels, images = None, train.labels, train.images
     if num_validation:
-        backwards = balanced_indices(
-            labels.flip(0), num_validation, num_classes, "data.num_validation"
-        )
+        backwards = balanced_indices(labels.flip(0), num_validation, learned, "data.num_validation")
         held_out = torch.zeros(len(labels), dtype=torch.bool)
         held_out[len(labels) - 1 - backwards] = True
         validation = LabeledImages(images[held_out], labels[held_out])
@@ -286,28 +317,31 @@ def split_training_set(
     if not 1 <= num_labeled <= len(labels):
         raise ConfigError("data.num_labeled", num_labeled, f"must be an integer 1 to {len(labels)}")
     if labeled_split == "first":
-        labeled = LabeledImages(images[:num_labeled], labels[:num_labeled])
-        unlabeled_images = images[num_labeled:]  # a view: the images are not copied
+        chosen, rest = slice(num_labeled), slice(num_labeled, None)  # views: nothing is copied
     else:
         order = torch.arange(len(labels))
         if labeled_split == "random":
             order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(label_seed))
-        of_order = balanced_indices(labels[order], num_labeled, num_classes, "data.num_labeled")
+        of_order = balanced_indices(labels[order], num_labeled, learned, "data.num_labeled")
         chosen = order[of_order].sort().values
-        labeled = LabeledImages(images[chosen], labels[chosen])
         rest = torch.ones(len(labels), dtype=torch.bool)
         rest[chosen] = False
-        unlabeled_images = images[rest]
-    missing = set(range(num_classes)) - set(labeled.labels.tolist())
+    labeled = LabeledImages(images[chosen], labels[chosen])
+    unlabeled_images = images[rest]
+    if unlabeled != learned:
+        both = [name for name in learned if name in unlabeled]
+        of_both = images_of(LabeledImages(unlabeled_images, labels[rest]), learned, both)
+        unlabeled_images = torch.cat([of_both.images, others])
+    missing = set(range(len(learned))) - set(labeled.labels.tolist())
     if missing:
-        names = ", ".join(class_names[label] for label in sorted(missing))
+        names = ", ".join(learned[label] for label in sorted(missing))
         log.warning("The labeled set has no image of class %s.", names)
     return SemiSupervisedData(
         labeled,
         unlabeled_images,
         test,
         validation,
-        tuple(class_names),
+        tuple(learned),
         batch_size,
         augmentation,
     )
@@ -322,6 +356,8 @@ def torchvision_images(
     num_validation: int = 0,
     label_seed: int = 0,
     augmentation: float = 0.0,
+    classes: Sequence[str | int] | None = None,
+    unlabeled_classes: Sequence[str | int] | None = None,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
@@ -334,6 +370,8 @@ def torchvision_images(
         num_validation: images held out, see `split_training_set`.
         label_seed: of the "random" split, see `split_training_set`.
         augmentation: strength of the random maps of training images, see `random_affine`.
+        classes: those to learn, see `split_training_set`.
+        unlabeled_classes: those of the unlabeled images, see `split_training_set`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
@@ -367,6 +405,8 @@ def torchvision_images(
         num_validation,
         label_seed,
         augmentation,
+        classes,
+        unlabeled_classes,
     )
 
 
@@ -426,6 +466,8 @@ def digits(
     num_validation: int = 0,
     label_seed: int = 0,
     augmentation: float = 0.0,
+    classes: Sequence[str | int] | None = None,
+    unlabeled_classes: Sequence[str | int] | None = None,
 ) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
@@ -439,6 +481,8 @@ def digits(
         num_validation: images held out, see `split_training_set`.
         label_seed: of the "random" split, see `split_training_set`.
         augmentation: strength of the random maps of training images, see `random_affine`.
+        classes: those to learn, see `split_training_set`.
+        unlabeled_classes: those of the unlabeled images, see `split_training_set`.
 
     Raises:
         ConfigError: see `split_training_set`.
@@ -463,6 +507,8 @@ def digits(
         num_validation,
         label_seed,
         augmentation,
+        classes,
+        unlabeled_classes,
     )
 
 

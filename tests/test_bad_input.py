@@ -171,6 +171,7 @@ KEYS = [
     *("seed", "iterations", "sample_interval", "num_threads", "resume", "sweep", "sweep.resume"),
     *("data", "data._target_", "data.name", "data.root", "data.num_labeled", "data.labeled_split"),
     *("data.num_validation", "data.batch_size", "data.image_size", "data.channels", "data.new"),
+    *("data.classes", "data.unlabeled_classes"),
     *("model", "model._target_", "model.epochs", "model.learning_rate", "model.log_interval"),
     *("model.labeled_learning_rate", "model.generator_learning_rate", "trainer", "trainer.devices"),
     *("logger", "logger.tensorboard", "logger.tensorboard.save_dir", "logger.new", "callbacks"),

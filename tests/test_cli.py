@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 
@@ -26,12 +27,18 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules")
 @pytest.mark.parametrize("command", COMMANDS[1:])
-def test_usage_names_the_command_as_it_was_called(command):
-    assert sgan_lab(command, "--help").stdout.startswith(f"usage: sgan-lab {command} ")
-    module = [sys.executable, "-m", f"sgan_lab.{command}", "--help"]
-    usage = subprocess.run(module, capture_output=True, text=True, check=True).stdout
-    assert usage.startswith(f"usage: python -m sgan_lab.{command} ")
+@pytest.mark.parametrize("by_module", [False, True])
+def test_usage_names_the_command_as_it_was_called(command, by_module, monkeypatch, capsys):
+    """In this process, which has torch imported already, and keeps its signal handlers."""
+    module, arguments = (f"sgan_lab.{command}", []) if by_module else ("sgan_lab.cli", [command])
+    monkeypatch.setattr(sys, "argv", [module, *arguments, "--help"])
+    monkeypatch.setattr("sgan_lab.interrupts.handle_signals", lambda _: None)
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module(module, run_name="__main__")
+    called = f"python -m {module}" if by_module else f"sgan-lab {command}"
+    assert capsys.readouterr().out.startswith(f"usage: {called} ")
 
 
 def test_an_unknown_command_is_one_message():

@@ -4,8 +4,10 @@ import re
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torchvision import datasets
 
-from sgan_lab.config_checks import check_values
+from sgan_lab.config_checks import Classes, check_values, class_names
 from sgan_lab.errors import ConfigError
 from sgan_lab.run import CONFIG_PATH
 from sgan_lab.status import read_status
@@ -54,6 +56,18 @@ OTHER_GROUPS = [
     (
         ["data.labeled_split=balanced", "data.num_labeled=9"],
         "data.num_labeled=9: must be at least the number of classes (10)",
+    ),
+    (
+        ["data.classes=[0,10]"],
+        "data.classes=[0, 10]: must be null or a list of 2 or more different",
+    ),
+    (
+        ["data.classes=[3,5,7]", "data.labeled_split=balanced", "data.num_labeled=2"],
+        "data.num_labeled=2: must be at least the number of classes (3)",
+    ),
+    (
+        ["-m", "data=fashion_mnist", "data.unlabeled_classes=[T-shirt/top,Ankle boot],[Shoe]"],
+        "data.unlabeled_classes=['Shoe']: must be null or a list of 1 or more different classes",
     ),
     (["data=image_folder"], "data.root=???: has no default and must be given"),
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
@@ -158,6 +172,25 @@ def test_a_value_that_cannot_be_resolved_is_named(command_line, tmp_path):
     assert "Environment variable 'ABSENT' not found" in result.stderr
     assert "Traceback" not in result.stderr
     assert read_status(tmp_path / "run").state == "failed"
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
+def test_class_names_are_known_before_a_data_set_is_loaded(name):
+    names = class_names(OmegaConf.create({"data": {"name": name}}))
+    assert [each.split(" - ")[0] for each in getattr(datasets, name).classes] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("classes", "allowed"),
+    [
+        *((classes, True) for classes in (None, ["a", "b"], ["5", "a"], [5, "b"])),
+        *((classes, False) for classes in ([], ["a"], ["a", "a"], [5, "5"], ["a", "x"])),
+        *((classes, False) for classes in ("ab", "a", 5, {"a": 1, "b": 2}, ["a", None], [["a"]])),
+    ],
+)
+def test_classes_are_a_list_of_different_names(classes, allowed):
+    value = OmegaConf.create({"classes": classes}).classes
+    assert Classes(["a", "b", "5"], 2).allows(value) == allowed
 
 
 def test_one_thing_is_done_at_a_time(command_line):

@@ -126,7 +126,7 @@ def test_validation_images_are_the_last_of_each_class_and_in_no_other_set(labele
     assert everything.labeled.labels.tolist() == [0, 1, 2, 0, 1, 2]
     with pytest.raises(ConfigError, match=r"data.num_labeled=7: must be an integer 1 to 6"):
         split_training_set(train, train, "abc", 7, "first", 2, 4)
-    with pytest.raises(ConfigError, match=r"data.num_validation=11: needs 4 images of class 1"):
+    with pytest.raises(ConfigError, match=r"data.num_validation=11: needs 4 images of class b"):
         split_training_set(train, train, "abc", 1, "first", 2, 11)
 
 
@@ -135,11 +135,64 @@ def test_split_refuses_more_labels_than_there_are():
     with pytest.raises(ConfigError, match=r"data.num_labeled=5: must be an integer 1 to 4"):
         split_training_set(train, train, "ab", 5, "first", 2)
     with pytest.raises(
-        ConfigError, match=r"needs 2 images of class 1 to be balanced, but there are 1"
+        ConfigError, match=r"needs 2 images of class b to be balanced, but there are 1"
     ):
         split_training_set(train, train, "ab", 4, "balanced", 2)
     with pytest.raises(ConfigError, match="number of classes"):
         split_training_set(train, train, "ab", 1, "balanced", 2)
+
+
+def split_some(labeled_split, num_labeled, classes, unlabeled_classes, num_validation=0):
+    """A split of 20 images, their numbers for pixels, of the classes 5 to 9 in turn."""
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
+    train = LabeledImages(images, torch.arange(20) % 5)
+    test = LabeledImages(images[:5], train.labels[:5])
+    how = (num_labeled, labeled_split, 2, num_validation, 0, classes, unlabeled_classes)
+    return split_training_set(train, test, "56789", *how)
+
+
+@pytest.mark.parametrize("labeled_split", ["first", "balanced", "random"])
+def test_unlabeled_images_may_be_of_other_classes(labeled_split):
+    data = split_some(labeled_split, 3, [9, "6", 7], ["8", 7], num_validation=3)
+    assert data.class_names == ("6", "7", "9")
+    assert data.test.images.flatten().tolist() == [1, 2, 4]
+    assert data.test.labels.tolist() == [0, 1, 2]
+    assert data.validation.images.flatten().tolist() == [16, 17, 19]
+    assert data.validation.labels.tolist() == [0, 1, 2]
+    drawn = data.labeled.images.flatten()
+    assert data.labeled.labels.tolist() == [[1, 2, 4].index(number % 5) for number in drawn]
+    assert sorted(data.labeled.labels.tolist()) == [0, 1, 2]
+    if labeled_split != "random":
+        assert drawn.tolist() == [1, 2, 4]
+    expected = ({2, 7, 12} - set(drawn.tolist())) | {3, 8, 13, 18}
+    assert sorted(data.unlabeled_images.flatten().tolist()) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("classes", "unlabeled_classes", "unlabeled"),
+    [
+        (None, None, range(5, 20)),
+        (["6", "9"], None, [11, 14, 16, 19]),
+        (["6", "9"], ["6", "9"], [11, 14, 16, 19]),
+        (["6", "9"], list("56789"), [0, 2, 3, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]),
+        (["6", "9"], ["5"], [0, 5, 10, 15]),
+        (None, ["5"], [5, 10, 15]),
+    ],
+)
+def test_unlabeled_images_are_by_default_of_the_classes_to_learn(
+    classes, unlabeled_classes, unlabeled
+):
+    data = split_some("first", 5 if classes is None else 4, classes, unlabeled_classes)
+    assert sorted(data.unlabeled_images.flatten().tolist()) == list(unlabeled)
+
+
+def test_labels_are_counted_among_the_classes_to_learn():
+    with pytest.raises(ConfigError, match=r"data.num_labeled=9: must be an integer 1 to 8"):
+        split_some("first", 9, ["6", "9"], list("56789"))
+    with pytest.raises(ConfigError, match=r"data.num_validation=9: needs 5 images of class 6 to"):
+        split_some("first", 1, ["6", "9"], None, num_validation=9)
+    with pytest.raises(ConfigError, match=r"data.num_labeled=8: leaves no unlabeled images"):
+        SemiSupervisedBatches(split_some("first", 8, ["6", "9"], ["9"]), 1)
 
 
 @pytest.mark.parametrize("labeled_split", ["first", "balanced"])

@@ -70,7 +70,7 @@ def test_transposed_convolution_is_the_transpose_of_the_convolution(size):
     torch.testing.assert_close((convolution(x) * y).sum(), (x * transposed(y)).sum())
 
 
-@pytest.mark.parametrize("size", [(28, 28), (15, 22), (7, 7), (4, 5)])
+@pytest.mark.parametrize("size", [(8, 6), (5, 8), (7, 7), (4, 5)])
 def test_transposed_convolution_has_the_gradients_of_its_definition(size):
     layer = SameConvTranspose2d(2, 3, size).double()
     images = torch.randn(2, 2, math.ceil(size[0] / 2), math.ceil(size[1] / 2), dtype=torch.float64)

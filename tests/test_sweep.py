@@ -8,15 +8,18 @@ import sys
 import time
 
 import joblib
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from sgan_lab.checkpoints import checkpoints
+from sgan_lab.data import digits
 from sgan_lab.errors import ConfigError
 from sgan_lab.status import read_status
 from sgan_lab.sweep import check_threads
 from tests.conftest import TINY
 from tests.test_data import make_image_folder
+from tests.test_evaluate import run_main
 
 LONG = [*TINY, "iterations=1000000", "sample_interval=10"]
 SHORT = [*TINY, "iterations=2"]
@@ -74,16 +77,47 @@ def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_pat
     sweep = tmp_path / "sweep"
     before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
     assert len(before) == 2
-    result = command_line(*arguments, "data.num_labeled=100,50", "sweep.resume=sweep")
+    grown = [*arguments[:-1], "seed=0", "data.num_labeled=100,50", "sweep.resume=sweep"]
+    result = command_line(*grown)
     assert result.returncode == 0, result.stderr
-    assert "2 of 4 jobs are complete" in result.stdout
-    assert len(list(sweep.glob("*/metrics.json"))) == 4
+    assert "1 of 2 jobs are complete" in result.stdout
+    assert len(list(sweep.glob("*/metrics.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     result = command_line(*arguments, "model.learning_rate=0.5", "sweep.resume=sweep")
     assert result.returncode == 1
     assert "seed=0 is complete with model.learning_rate=0.001 instead of 0.5" in (result.stderr)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_sweep_over_the_classes_of_unlabeled_images(command_line, tmp_path, monkeypatch):
+    arguments = [*TINY, "data.classes=[2,3,4]", "data.unlabeled_classes=[3,4],[5]", "iterations=1"]
+    arguments += ["data.num_labeled=30", "data.labeled_split=balanced", "hydra.sweep.dir=sweep"]
+    result = command_line("-m", *arguments)
+    assert result.returncode == 0, result.stderr
+    sweep = tmp_path / "sweep"
+    everything = digits(1437, "first", 32)
+    counts = everything.labeled.labels.bincount()
+    expected = {"[3,4]": counts[3] + counts[4] - 20, "[5]": counts[5]}
+    found = {
+        path.parent.name: json.loads(path.read_text()) for path in sweep.glob("*/metrics.json")
+    }
+    assert {name: metrics["num_unlabeled"] for name, metrics in found.items()} == {
+        f"data.unlabeled_classes={classes}": count for classes, count in expected.items()
+    }
+    groups = pd.read_csv(sweep / "summary.csv")
+    assert groups["data.unlabeled_classes"].tolist() == ["[3, 4]", "[5]"]
+    assert "data.classes" not in groups
+
+    job = "data.unlabeled_classes=[5]"
+    run_main(monkeypatch, sweep / job / "checkpoints" / "iteration-1.ckpt")
+    written = json.loads((sweep / job / "evaluation" / "evaluation.json").read_text())
+    assert written["images"] == everything.test.labels.bincount()[2:5].sum()
+    assert list(written["class_accuracies"]) == ["2", "3", "4"]
+    assert written["errors"] == found[job]["test_errors"]
+
+    result = command_line("sweep.resume=sweep")
+    assert "2 of 2 jobs are complete" in result.stdout, result.stderr
 
 
 def test_killed_jobs_and_sweeps_lose_only_what_was_running(tmp_path):

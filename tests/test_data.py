@@ -147,7 +147,7 @@ def split_some(labeled_split, num_labeled, classes, unlabeled_classes, num_valid
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
     train = LabeledImages(images, torch.arange(20) % 5)
     test = LabeledImages(images[:5], train.labels[:5])
-    how = (num_labeled, labeled_split, 2, num_validation, 0, classes, unlabeled_classes)
+    how = (num_labeled, labeled_split, 2, num_validation, 0, 0.0, classes, unlabeled_classes)
     return split_training_set(train, test, "56789", *how)
 
 

@@ -1,7 +1,7 @@
 """What the algorithms without a GAN share; their losses are in tests of their own."""
 
 import json
-import shutil
+import signal
 from math import exp
 
 import pytest
@@ -10,10 +10,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from sgan_lab.checkpoints import checkpoints
 from sgan_lab.classifier import load_classifier
 from sgan_lab.data import SemiSupervisedBatches, digits, scale
 from sgan_lab.evaluate import evaluate
 from sgan_lab.export import export
+from sgan_lab.interrupts import Interrupted
 from sgan_lab.pseudo_label import PseudoLabel
 from sgan_lab.run import CONFIG_PATH
 from sgan_lab.runs import read_runs
@@ -88,8 +90,21 @@ def prepare(folder, name):
     return config
 
 
+def interrupted(training_step):
+    """A training step that gets SIGINT in the second iteration, within an interval."""
+
+    def step(module, batch, index):
+        if module.global_step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return training_step(module, batch, index)
+
+    return step
+
+
 @pytest.mark.parametrize("name", SCALARS)
-def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, caplog, name):
+def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(
+    tmp_path, caplog, monkeypatch, name
+):
     caplog.set_level("INFO")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     config = prepare(whole, name)
@@ -112,9 +127,11 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, caplog
     export(classifier, "safetensors", tmp_path / "classifier.safetensors")
 
     prepare(cut, name)
-    (cut / "checkpoints").mkdir()
-    for file in (whole / "checkpoints").glob("iteration-3.ckpt*"):
-        shutil.copy(file, cut / "checkpoints")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(module), "training_step", interrupted(type(module).training_step))
+        with pytest.raises(Interrupted):
+            train(cut)
+    assert [path.name for path in checkpoints(cut / "checkpoints")] == ["iteration-2.ckpt"]
     assert train(cut)["test_loss"] == metrics["test_loss"]
     contents = [
         torch.load(folder / "checkpoints" / newest.name, weights_only=True)

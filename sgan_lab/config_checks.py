@@ -31,6 +31,8 @@ CLASSES = {  # of these data sets, by `data.name`; digits of the others
     "FashionMNIST": (*FASHION, "Bag", "Ankle boot"),
     "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 }
+FEATURE_MATCHING = "sgan_lab.feature_matching.FeatureMatching"
+BAD_GAN = "sgan_lab.bad_gan.BadGAN"
 
 EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
 LARGEST = 2**31 - 1
@@ -201,6 +203,11 @@ RULES = {
     "model.epsilon": PositiveNumber(),
     "model.power_iterations": Integer(1, 1000),
     "model.entropy_weight": Number(0, 1_000_000),
+    "model.feature_matching_weight": Number(0, 1_000_000),
+    "model.pull_away_weight": Number(0, 1_000_000),
+    "model.low_density_weight": Number(0, 1_000_000),
+    "model.low_density_start": Integer(0),
+    "model.density_epochs": Integer(1),
     "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
     "callbacks.samples.num_images": Integer(1, 10_000),
     "callbacks.checkpoint.keep": Integer(1),
@@ -271,18 +278,21 @@ def data_rules(config: DictConfig) -> dict[str, Integer | Classes]:
     } | of_classes
 
 
-def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber]:
-    """The rules for what a model cannot do without, or not with one image at once."""
+def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber | Number]:
+    """The rules that some models have in place of the general ones."""
     if config.model._target_ == "sgan_lab.mean_teacher.MeanTeacher":
         return {"model.averaging_rate": PositiveNumber()}
-    if config.model._target_ != "sgan_lab.feature_matching.FeatureMatching":
+    if config.model._target_ not in (FEATURE_MATCHING, BAD_GAN):
         return {}
-    # Its batch normalization has no variance to divide by in a batch of one.
-    return {
+    rules = {
+        # Their batch normalization has no variance to divide by in a batch of one.
         "data.batch_size": Integer(2, 100_000),
         "callbacks.samples.num_images": Integer(2, 10_000),
         "model.averaging_rate": PositiveNumber(),
     }
+    if config.model._target_ == BAD_GAN:
+        rules["model.unlabeled_weight"] = Number(0, 1_000_000)
+    return rules
 
 
 def check_balance(key: str, value: int, num_classes: int) -> None:

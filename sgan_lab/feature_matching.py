@@ -78,11 +78,10 @@ class FeatureMatching(SemiSupervisedGAN):
         The unlabeled images are two batches, the first one for the discriminator.
         """
         unlabeled_images, images_to_match = batch.unlabeled_images.chunk(2)
-        discriminator_values = self.discriminator_step(
-            batch.labeled_images, batch.labels, unlabeled_images
-        )
-        generator_loss = self.generator_step(images_to_match)
-        return {**discriminator_values, "generator/loss": generator_loss}
+        return {
+            **self.discriminator_step(batch.labeled_images, batch.labels, unlabeled_images),
+            **self.generator_step(images_to_match),
+        }
 
     def discriminator_step(
         self, labeled_images: Tensor, labels: Tensor, unlabeled_images: Tensor
@@ -93,15 +92,21 @@ class FeatureMatching(SemiSupervisedGAN):
         """
         fake_images = self.inferred_images(self.noise(len(unlabeled_images)))
         logits = self.discriminator(torch.cat([labeled_images, unlabeled_images, fake_images]))
-        labeled_logits, unlabeled_logits, fake_logits = logits.chunk(3)
+        loss, values = self.discriminator_loss(*logits.chunk(3), labels)
+        self.update(loss, self.discriminator_optimizer)
+        self.averaged_discriminator.update_parameters(self.discriminator)
+        return values
+
+    def discriminator_loss(
+        self, labeled_logits: Tensor, unlabeled_logits: Tensor, fake_logits: Tensor, labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the discriminator minimizes, and its parts to be logged."""
         class_loss = losses.class_loss(labeled_logits, labels)
         real_loss = losses.real_loss(unlabeled_logits)
         fake_loss = losses.fake_loss(fake_logits)
         unlabeled_loss = 0.5 * (real_loss + fake_loss)
         loss = class_loss + self.hparams.unlabeled_weight * unlabeled_loss
-        self.update(loss, self.discriminator_optimizer)
-        self.averaged_discriminator.update_parameters(self.discriminator)
-        return {
+        return loss, {
             "labeled/class_loss": class_loss.detach(),
             "labeled/accuracy": (labeled_logits.argmax(dim=1) == labels).float().mean(),
             "unlabeled/real_loss": real_loss.detach(),
@@ -109,16 +114,23 @@ class FeatureMatching(SemiSupervisedGAN):
             "unlabeled/discriminator_loss": unlabeled_loss.detach(),
         }
 
-    def generator_step(self, real_images: Tensor) -> Tensor:
+    def generator_step(self, real_images: Tensor) -> dict[str, Tensor]:
         """Move the generator towards images with the features of real ones in the mean."""
         # The discriminator's normalized weights are computed once for both kinds of images.
         with self.frozen_discriminator(), parametrize.cached():
             real_features = self.discriminator.features(real_images)
             fake_images = self.generator(self.noise(len(real_images)))
             fake_features = self.discriminator.features(fake_images)
-            loss = losses.feature_matching_loss(real_features, fake_features)
+            loss, values = self.generator_loss(real_features, fake_features)
             self.update(loss, self.generator_optimizer)
-        return loss.detach()
+        return values
+
+    def generator_loss(
+        self, real_features: Tensor, fake_features: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the generator minimizes, and its parts to be logged."""
+        loss = losses.feature_matching_loss(real_features, fake_features)
+        return loss, {"generator/loss": loss.detach()}
 
     def noise(self, num_images: int) -> Tensor:
         """Noise from U(0, 1), of shape (num_images, noise size)."""

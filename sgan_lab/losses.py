@@ -6,7 +6,9 @@ the probability of "real" is D(x) = 1 - 1 / (sum exp l + 1) = sigmoid(logsumexp 
 logsumexp with softplus, so that they neither overflow nor take the logarithm of zero.
 
 These functions take logits of shape (batch, classes), any finite value, and return a scalar in
-nats, averaged over the batch. The generator may also be trained on features (section 3.1).
+nats, averaged over the batch. The generator may also be trained on features (section 3.1), and
+towards images that differ from each other and are improbable (Dai et al. 2017, Good Semi-supervised
+Learning That Requires a Bad GAN, section 5).
 
 Below are the losses on unlabeled images of classifiers that are trained without a generator.
 """
@@ -44,6 +46,29 @@ def feature_matching_loss(real_features: Tensor, fake_features: Tensor) -> Tenso
     The paper has the sum (section 3.1), the authors' program the mean.
     """
     return F.mse_loss(fake_features.mean(dim=0), real_features.mean(dim=0))
+
+
+def pull_away_term(features: Tensor) -> Tensor:
+    """Mean squared cosine of all pairs of features (batch, features), batch > 1; from 0 to 1.
+
+    It is low where generated images differ (Dai et al. 2017, section 5.1, from Zhao et al. 2016,
+    Energy-based Generative Adversarial Network, section 2.4).
+    """
+    num_images = len(features)
+    directions = F.normalize(features)
+    cosines = directions @ directions.T
+    of_pairs = cosines.square().sum() - cosines.diagonal().square().sum()
+    return of_pairs / (num_images * (num_images - 1))
+
+
+def low_density_loss(log_densities: Tensor, threshold: Tensor) -> Tensor:
+    """Mean excess over a threshold of the log-densities (batch,) above it, in nats; 0 without any.
+
+    The term E[log p(x) 1(p(x) > epsilon)] (Dai et al. 2017, section 5.2) has the same gradient but
+    for its scale: the paper averages over all images, the authors' program over those above.
+    """
+    excess = F.relu(log_densities - threshold)
+    return excess.sum() / (excess > 0).sum().clamp(min=1)
 
 
 def pseudo_label_loss(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -84,6 +109,9 @@ def kl_divergence(logits: Tensor, target_logits: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the class distribution (Grandvalet and Bengio 2005)."""
+    """Entropy of the class distribution (Grandvalet and Bengio 2005), from 0 to log(classes).
+
+    The conditional entropy of Dai et al. 2017, section 5.4.
+    """
     log_probabilities = logits.log_softmax(dim=1)
     return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()

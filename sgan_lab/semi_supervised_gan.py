@@ -8,6 +8,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sgan_lab.data import SemiSupervisedData
 from sgan_lab.semi_supervised_module import SemiSupervisedModule
 
 
@@ -49,6 +50,9 @@ class SemiSupervisedGAN(SemiSupervisedModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+
+    def pretrain(self, data: SemiSupervisedData) -> None:
+        """What is trained before the GAN; not called where a checkpoint holds its result."""
 
     def log_line(self, iteration: int, values: dict[str, float]) -> str:
         """The tutorial's log line, from what `training_step` returned at an iteration."""

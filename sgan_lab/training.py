@@ -40,6 +40,7 @@ from sgan_lab.data import SemiSupervisedData
 from sgan_lab.evaluate import Evaluation, evaluate
 from sgan_lab.history import History
 from sgan_lab.job import end_with_parent
+from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 from sgan_lab.settings import flatten
 from sgan_lab.status import StatusFile
 from sgan_lab.targets import check_targets
@@ -120,6 +121,8 @@ def train(folder: Path) -> dict[str, Any]:
         if data.validation is not None:
             trainer.callbacks.insert(1, Validation(data.validation, len(data.class_names)))
         batches = model.batches(data)
+        if checkpoint is None and isinstance(model, SemiSupervisedGAN):
+            model.pretrain(data)
         if is_first:
             iterations = model.training_limit.get("max_steps") or trainer.max_epochs * len(batches)
             status.progress = lambda: (trainer.global_step, iterations)

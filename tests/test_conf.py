@@ -43,6 +43,14 @@ def test_feature_matching_is_the_papers(command_line):
     assert (model.unlabeled_weight, model.averaging_rate / config.iterations) == (1, 1e-4)
 
 
+def test_bad_gan_is_the_authors_program_for_mnist(command_line):
+    model = compose(command_line, "experiment=feature_matching", "model=bad_gan").model
+    assert (model.learning_rate, model.generator_learning_rate, model.beta1) == (3e-3, 1e-3, 0.5)
+    assert (model.low_density_weight, model.low_density_start) == (1e-4, 9000)
+    assert (model.unlabeled_weight, model.feature_matching_weight) == (1, 1)
+    assert (model.entropy_weight, model.pull_away_weight) == (0, 0)
+
+
 @pytest.mark.parametrize(("experiment", "labels"), [("baseline", 100), ("10k", 10000)])
 def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
     config = compose(command_line, f"experiment=tutorial_{experiment}")

@@ -37,6 +37,7 @@ BAD_VALUES = [
     ("callbacks.samples.num_images=0", "must be an integer 1 to 10000"),
 ]
 FEATURE_MATCHING = "model=feature_matching"
+BAD_GAN = "model=bad_gan"
 OTHER_GROUPS = [
     (["model=supervised", "model.epochs=0"], "model.epochs=0: must be an integer >= 1"),
     (["model=supervised", "model.learning_rate=0"], "model.learning_rate=0: must be a finite"),
@@ -48,6 +49,16 @@ OTHER_GROUPS = [
         [FEATURE_MATCHING, "callbacks.samples.num_images=1"],
         "callbacks.samples.num_images=1: must be an integer 2 to 10000",
     ),
+    (
+        [BAD_GAN, "model.low_density_weight=-1"],
+        "model.low_density_weight=-1: must be a number >= 0",
+    ),
+    ([BAD_GAN, "model.low_density_start=-1"], "model.low_density_start=-1: must be an integer"),
+    (
+        [BAD_GAN, "model.unlabeled_weight=-1"],
+        "model.unlabeled_weight=-1: must be a number >= 0",
+    ),
+    ([BAD_GAN, "data.batch_size=1"], "data.batch_size=1: must be an integer 2 to 100000"),
     (
         ["data.labeled_split=random", "data.num_labeled=9"],
         "data.num_labeled=9: must be at least the number of classes (10)",

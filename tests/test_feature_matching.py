@@ -213,9 +213,14 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_from_a_checkpoint(command_li
     assert torch.equal(classifier.network(images), module(images))
     assert not torch.equal(classifier.network(images), module.discriminator(images))
 
-    cut = tmp_path / "cut"
+    check_resumed(command_line, folder, newest)
+
+
+def check_resumed(command_line, folder, newest):
+    """Check that a run whose newest checkpoint and result are lost has them again once resumed."""
+    cut = folder.parent / "cut"
     shutil.copytree(folder, cut)
-    for path in (*cut.glob("checkpoints/iteration-6.*"), cut / "metrics.json"):
+    for path in (*cut.glob(f"checkpoints/{newest.stem}.*"), cut / "metrics.json"):
         path.unlink()
     succeed(command_line("resume=cut"))
     contents = [
@@ -224,5 +229,5 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_from_a_checkpoint(command_li
     for key in ("state_dict", "optimizer_states"):
         torch.testing.assert_close(*[content[key] for content in contents], rtol=0, atol=0)
     metrics = [json.loads((path / "metrics.json").read_text()) for path in (folder, cut)]
-    assert metrics[0]["iterations"] == metrics[1]["iterations"] == 6
+    assert metrics[0]["iterations"] == metrics[1]["iterations"] == contents[0]["global_step"]
     assert metrics[0]["test_loss"] == metrics[1]["test_loss"]

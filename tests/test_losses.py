@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -38,6 +41,45 @@ def test_feature_matching_loss_compares_the_means_of_batches():
     fake = torch.tensor([[5.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
     # Means (2, 3) and (2, 0), squared differences 0 and 9.
     assert losses.feature_matching_loss(real, fake).item() == pytest.approx(4.5)
+
+
+def test_entropy_is_that_of_softmax():
+    softmax = LOGITS.exp() / LOGITS.exp().sum(dim=1, keepdim=True)
+    expected = -sum(p * math.log(p) for row in softmax.tolist() for p in row) / 7
+    assert losses.entropy(LOGITS).item() == pytest.approx(expected)
+    assert losses.entropy(torch.zeros(2, 10)).item() == pytest.approx(math.log(10))
+
+
+def test_pull_away_term_is_the_mean_squared_cosine_of_pairs():
+    features = LOGITS[:4]
+    squares = [
+        (a @ b / (a.norm() * b.norm())).item() ** 2 for a, b in itertools.permutations(features, 2)
+    ]
+    assert losses.pull_away_term(features).item() == pytest.approx(sum(squares) / 12)
+    assert losses.pull_away_term(torch.eye(3)).item() == pytest.approx(0, abs=1e-6)
+    assert losses.pull_away_term(torch.ones(3, 5)).item() == pytest.approx(1)
+
+
+def test_pull_away_term_of_features_that_are_all_zero_has_a_gradient():
+    features = torch.zeros(3, 5, requires_grad=True)
+    losses.pull_away_term(features).backward()
+    assert features.grad.isfinite().all()
+
+
+def test_low_density_loss_is_the_mean_excess_of_those_above():
+    log_densities = torch.tensor([-500.0, -700.0, -620.0, -600.0], requires_grad=True)
+    loss = losses.low_density_loss(log_densities, torch.tensor(-610.0))
+    assert loss.item() == pytest.approx((110 + 10) / 2)
+    loss.backward()
+    assert log_densities.grad.tolist() == [0.5, 0, 0, 0.5]
+
+
+def test_low_density_loss_is_zero_where_no_image_is_above():
+    log_densities = torch.tensor([-500.0, -700.0], requires_grad=True)
+    loss = losses.low_density_loss(log_densities, torch.tensor(-100.0))
+    loss.backward()
+    assert loss.item() == 0
+    assert log_densities.grad.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("value", [-1e4, 1e4])

@@ -118,14 +118,14 @@ def test_learning_rates_drive_their_steps(sgan):
         assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.9, 0.999), 1e-7)
 
 
-def plain_adam(weights, gradients, moments, rate, beta1=0.9, epsilon=1e-7):
+def plain_adam(weights, gradients, moments, rate, beta1=0.9, beta2=0.999, epsilon=1e-7):
     """Adam (Kingma and Ba 2015, algorithm 1), written out."""
     moments["t"] = t = moments.get("t", 0) + 1
     for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
         m = moments.get(("m", index), 0) * beta1 + (1 - beta1) * gradient
-        v = moments.get(("v", index), 0) * 0.999 + 0.001 * gradient**2
+        v = moments.get(("v", index), 0) * beta2 + (1 - beta2) * gradient**2
         moments["m", index], moments["v", index] = m, v
-        weight -= rate * (m / (1 - beta1**t)) / ((v / (1 - 0.999**t)).sqrt() + epsilon)
+        weight -= rate * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)).sqrt() + epsilon)
 
 
 def features(weights, x):

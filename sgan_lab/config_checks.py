@@ -198,6 +198,7 @@ RULES = {
     "model.averaging_rate": PositiveNumber(or_null=True),
     "model.unlabeled_weight": PositiveNumber(),
     "model.weight": Number(0, 1_000_000),
+    "model.consistency_weight": Number(0, 1_000_000),
     "model.ramp_up": Number(0, 1),
     "model.threshold": Number(0, 1, below=True),
     "model.epsilon": PositiveNumber(),

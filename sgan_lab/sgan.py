@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
 from sgan_lab.averaging import RunningAverage
-from sgan_lab.data import SemiSupervisedBatch
+from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
 from sgan_lab.networks import Discriminator, Generator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 
@@ -38,6 +38,8 @@ class SGAN(SemiSupervisedGAN):
         feature_matching: whether the generator matches the mean features of the unlabeled images,
             instead of having its images called real (Salimans et al. 2016, section 3.1).
         label_smoothing: s in the real step's target 1 - s (the same, section 3.4).
+        consistency_weight: of the Pi-model's loss in the real step, which has two views of the
+            images agree; the loss of the real-or-fake head has 1.
         averaging_rate: the classifier is a running average of the discriminator that moves this /
             iterations of the way at each iteration; None for the discriminator itself.
         learning_rate_decay: fraction of training, at its end, in which the learning rates fall
@@ -58,6 +60,7 @@ class SGAN(SemiSupervisedGAN):
         joint_update: bool = False,
         feature_matching: bool = False,
         label_smoothing: float = 0.0,
+        consistency_weight: float = 0.0,
         averaging_rate: float | None = None,
         learning_rate_decay: float = 0.0,
     ) -> None:
@@ -78,12 +81,14 @@ class SGAN(SemiSupervisedGAN):
 
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch."""
-        num_images = len(batch.unlabeled_images)
+        num_images = len(batch.labels)
         fake_images = self.inferred_images(self.noise(num_images))
         class_loss, accuracy = self.labeled_step(batch.labeled_images, batch.labels)
         real_loss = self.real_step(batch.unlabeled_images)
         fake_loss = self.fake_step(fake_images)
-        generator_loss = self.generator_step(self.noise(num_images), batch.unlabeled_images)
+        generator_loss = self.generator_step(
+            self.noise(num_images), batch.unlabeled_images[:num_images]
+        )
         return {
             "labeled/class_loss": class_loss,
             "labeled/accuracy": accuracy,
@@ -105,13 +110,21 @@ class SGAN(SemiSupervisedGAN):
         return loss.detach(), (logits.argmax(dim=1) == labels).float().mean()
 
     def real_step(self, images: Tensor) -> Tensor:
-        """Move the discriminator towards calling unlabeled images real."""
-        loss = losses.real_loss(self.discriminator(images), self.hparams.label_smoothing)
+        """Move the discriminator towards calling unlabeled images, or views of them, real."""
+        view, *other_views = images.chunk(self.num_views)
+        logits = self.discriminator(view)
+        real_loss = losses.real_loss(logits, self.hparams.label_smoothing)
+        loss = real_loss
+        for other_view in other_views:
+            with torch.no_grad():
+                target_logits = self.discriminator(other_view)
+            consistency_loss = losses.consistency_loss(logits, target_logits)
+            loss = loss + self.hparams.consistency_weight * consistency_loss
         if self.hparams.joint_update:
             self.manual_backward(0.5 * loss)
         else:
             self.update(loss, self.unlabeled_optimizer)
-        return loss.detach()
+        return real_loss.detach()
 
     def fake_step(self, images: Tensor) -> Tensor:
         """Move the discriminator towards calling generated images fake."""
@@ -137,6 +150,17 @@ class SGAN(SemiSupervisedGAN):
                 loss = losses.real_loss(self.discriminator(self.generator(noise)))
             self.update(loss, self.generator_optimizer)
         return loss.detach()
+
+    @property
+    def num_views(self) -> int:
+        """Views of the unlabeled images in a batch."""
+        return 2 if self.hparams.consistency_weight else 1
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on; here an epoch is a sample interval."""
+        return SemiSupervisedBatches(
+            data, length=self.hparams.sample_interval, views=self.num_views
+        )
 
     def noise(self, num_images: int) -> Tensor:
         """Noise from N(0, I), of shape (num_images, noise size)."""

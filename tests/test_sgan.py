@@ -159,6 +159,7 @@ IMPROVEMENTS = {
     "joint_update": True,
     "feature_matching": True,
     "label_smoothing": 0.1,
+    "consistency_weight": 3.0,
     "averaging_rate": 1.5,  # a decay of 0.7 over five iterations
     "learning_rate_decay": 0.5,
 }
@@ -182,7 +183,8 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(improvements, mon
     torch.manual_seed(5)
     torch.set_default_dtype(torch.float64)
     try:
-        for done, batch in enumerate(SemiSupervisedBatches(data, 5)):
+        sgan.hparams.sample_interval = 5
+        for done, batch in enumerate(sgan.batches(data)):
             monkeypatch.setattr(SGAN, "global_step", done)
             sgan.on_train_batch_start()
             sgan.training_step(
@@ -212,6 +214,10 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(improvements, mon
                     target = 1 - smoothing if step == 1 else 0
                     loss = -target * probability.log() - (1 - target) * (1 - probability).log()
                     loss = loss.mean()
+                if step == 1 and "consistency_weight" in improvements:
+                    with torch.no_grad():
+                        target = discriminate(discriminator, x).softmax(1)
+                    loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)
                 if "joint_update" not in improvements:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-EXPERIMENTS = sorted(
-    path.stem for path in (Path(__file__).parent.parent / "conf" / "experiment").glob("*.yaml")
-)
+CONF = Path(__file__).parent.parent / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+TUNED = sorted(path.stem for path in (CONF / "model" / "tuned").glob("*.yaml"))
 
 
 def compose(command_line, *arguments):
@@ -66,3 +66,24 @@ def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
 def test_the_data_folder_comes_from_the_environment(command_line):
     result = command_line("--cfg", "job", "--resolve", "-p", "data.root", SGAN_LAB_DATA="/some")
     assert result.stdout.strip().endswith("/some")
+
+
+@pytest.mark.parametrize("model", TUNED)
+def test_a_tuned_model_differs_in_values_alone(command_line, model):
+    tuned, plain = (
+        compose(command_line, f"model={name}").model for name in (f"tuned/{model}", model)
+    )
+    assert tuned.keys() == plain.keys()
+    assert tuned._target_ == plain._target_
+    assert tuned != plain
+
+
+def test_the_trial_is_of_every_model_and_is_fair(command_line):
+    trial = OmegaConf.load(CONF / "experiment" / "trial.yaml")
+    models = trial.hydra.sweeper.params.model.split(",")
+    assert sorted(models) == [f"tuned/{model}" for model in TUNED]
+    assert set(TUNED) == {path.stem for path in (CONF / "model").glob("*.yaml")}
+    # As many updates of the baseline as the others have iterations.
+    config = compose(command_line, "experiment=trial", "model=tuned/supervised")
+    batches = -(-config.data.num_labeled // config.data.batch_size)
+    assert config.model.epochs * batches == config.iterations

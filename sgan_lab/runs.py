@@ -130,7 +130,8 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def varied_settings(runs: pd.DataFrame) -> list[str]:
     """The settings that tell groups of finished runs apart, the seed aside; at least the model.
 
-    Of settings that vary only together, such as a model and its learning rate, the first will do.
+    Of settings that vary only together, such as a model and its learning rate, one will do: that
+    which tells the most groups apart, of equals that with the fewest values.
     """
     finished = finished_runs(runs)
     keys = [
@@ -138,11 +139,18 @@ def varied_settings(runs: pd.DataFrame) -> list[str]:
         for key in runs.columns
         if key not in (*STATE, *RESULTS, "model") and not key.startswith(NO_SETTINGS)
     ]
-    varied, groups = ["model"], finished.model.nunique()
-    for key in keys:
-        split = len(finished[[*varied, key]].drop_duplicates())
-        if split > groups:
-            varied, groups = [*varied, key], split
+    keys.sort(key=lambda key: finished[key].nunique())
+
+    def groups(settings: list[str]) -> int:
+        return len(finished[settings].drop_duplicates())
+
+    varied = ["model"]
+    while keys:
+        best = max(keys, key=lambda key: groups([*varied, key]))
+        if groups([*varied, best]) == groups(varied):
+            break
+        varied.append(best)
+        keys.remove(best)
     return [key for key in runs.columns if key in varied]
 
 

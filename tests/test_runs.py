@@ -226,13 +226,20 @@ def test_one_model_has_no_difference(tmp_path):
     assert len(paired_differences(read_runs([tmp_path]))) == 0
 
 
+def test_of_equal_settings_the_one_with_the_fewest_values_tells_groups_apart(tmp_path):
+    for index, (model, rate, joint) in enumerate([("A", 1, None), ("B", 2, 0), ("B", 3, 1)]):
+        settings = {"learning_rate": rate} | ({} if joint is None else {"joint": joint})
+        make_run(tmp_path / str(index), model, 50, 0, accuracy=0.5, model_settings=settings)
+    assert varied_settings(read_runs([tmp_path])) == ["model", "model.joint"]
+
+
 def test_settings_that_vary_only_together_are_one(tmp_path):
     settings = [("A", {"learning_rate": 1}), ("B", {"learning_rate": 2}), ("B", {"x": 1, "y": 1})]
     settings.append(("B", {"x": 2, "y": 2, "learning_rate": 2}))
     for index, (model, of_model) in enumerate(settings):
         make_run(tmp_path / str(index), model, 50, seed=0, accuracy=0.5, model_settings=of_model)
     runs = read_runs([tmp_path])
-    assert varied_settings(runs) == ["model", "model.learning_rate", "model.x"]
+    assert varied_settings(runs) == ["model", "model.x"]
     summary = summarize(runs)
     assert len(summary) == 4
     assert summary.runs.sum() == 4

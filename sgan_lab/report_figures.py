@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from sgan_lab.runs import distinct, group_name, is_number, setting_text, settings_of
 
 MANY = 10  # more lines than colors that can be told apart, or more ticks than fit
+CHARACTERS = 50  # of the names along an axis that fit beside each other
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
 PLAIN = FuncFormatter(lambda value, _: f"{value:.4g}")
 
@@ -91,7 +92,12 @@ def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
     axes.set_xlabel(key)
     axes.grid(alpha=0.3)
     if not has_axis:
-        axes.set_xticks(range(len(values)), map(setting_text, values))
+        names = [setting_text(value) for value in values]
+        axes.set_xticks(range(len(values)), names)
+        if sum(map(len, names)) > CHARACTERS:
+            axes.tick_params(axis="x", rotation=30)
+            for label in axes.get_xticklabels():
+                label.set_horizontalalignment("right")
         axes.set_xlim(-0.5, len(values) - 0.5)
         return
     if spans_decades(values):

@@ -1,4 +1,5 @@
 import io
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -108,3 +109,20 @@ def test_samples_are_shown_side_by_side_with_their_captions():
     axes = samples_figure(samples).axes
     assert [panel.get_title() for panel in axes if panel.images] == list(samples)
     assert axes[0].images[0].get_array().shape[:2] == (4, 6)
+
+
+def test_long_names_along_an_axis_do_not_run_into_each_other():
+    names = [f"a-very-long-name-{index}" for index in range(9)]
+    table = pd.DataFrame({"model": names, "runs": 2, "mean": 0.5, "std": 0.1}).assign(
+        low=0.4, high=0.6
+    )
+    figure = accuracy_figure(table, "model")
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == names
+    # Turned by 30 degrees, two lines of text are apart if half of the step along the axis exceeds
+    # their height.
+    ends = [label.get_window_extent().x1 for label in labels]
+    height = labels[0].get_fontsize() * figure.dpi / 72
+    assert min(b - a for a, b in pairwise(ends)) / 2 > height
+    assert labels[0].get_rotation() == 30

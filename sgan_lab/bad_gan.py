@@ -94,7 +94,8 @@ class BadGAN(FeatureMatching):
             self.register_buffer("log_epsilon", torch.tensor(0.0))
 
     def pretrain(self, data: SemiSupervisedData) -> None:
-        """Train the density model and set epsilon; a checkpoint holds both."""
+        """Train the density model and set epsilon, after what `FeatureMatching` initializes."""
+        super().pretrain(data)
         if not self.hparams.low_density_weight:
             return
         images = data.unlabeled_images

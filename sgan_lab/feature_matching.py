@@ -154,15 +154,12 @@ class FeatureMatching(SemiSupervisedGAN):
         self.discriminator_optimizer, _ = self.optimizers(use_pl_optimizer=False)
         self.generator_optimizer = self.optimizers()[1]
 
-    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
-        """What one Lightning epoch trains on; the discriminator is initialized on the data.
-
-        Of a run that is resumed, the checkpoint's weights replace these.
-        """
-        batches = SemiSupervisedBatches(
-            data, length=self.hparams.sample_interval, unlabeled_batches=2
-        )
+    def pretrain(self, data: SemiSupervisedData) -> None:
+        """Initialize the discriminator on unlabeled images."""
         images = data.unlabeled_images
         drawn = torch.randint(len(images), (INITIALIZATION_IMAGES,), device=images.device)
         self.discriminator.initialize(scale(images[drawn]).to(self.device))
-        return batches
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on."""
+        return SemiSupervisedBatches(data, length=self.hparams.sample_interval, unlabeled_batches=2)

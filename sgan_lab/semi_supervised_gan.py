@@ -52,7 +52,7 @@ class SemiSupervisedGAN(SemiSupervisedModule):
         optimizer.step()
 
     def pretrain(self, data: SemiSupervisedData) -> None:
-        """What is trained before the GAN; not called where a checkpoint holds its result."""
+        """What comes before the first iteration; not called where a checkpoint holds its result."""
 
     def log_line(self, iteration: int, values: dict[str, float]) -> str:
         """The tutorial's log line, from what `training_step` returned at an iteration."""

@@ -37,7 +37,6 @@ def make_model(**changes):
         "density_epochs": 1,
     }
     module = BadGAN(SHAPE, CLASSES, **(settings | WEIGHTS | changes))
-    module.batches(make_data())
     module.pretrain(make_data())
     module.double()
     optimizers = module.configure_optimizers()

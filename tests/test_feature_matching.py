@@ -32,7 +32,7 @@ def model():
         unlabeled_weight=0.8,
         averaging_rate=1.5,  # a decay of 0.7 over five iterations
     )
-    module.batches(make_data())  # initializes the discriminator
+    module.pretrain(make_data())
     module.double()
     optimizers = module.configure_optimizers()
     module.discriminator_optimizer, module.generator_optimizer = optimizers

@@ -4,7 +4,7 @@ Dai et al. 2017, Good Semi-supervised Learning That Requires a Bad GAN, section 
 the authors' mnist_trainer.py tells (github.com/kimiyoung/ssl_bad_gan).
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,22 +37,15 @@ class BadGAN(FeatureMatching):
     average that is the classifier are those of `FeatureMatching`; the program has no average.
 
     Args:
-        image_shape: see `FeatureMatching`.
-        class_names: see `FeatureMatching`.
-        iterations: see `FeatureMatching`.
-        sample_interval: see `FeatureMatching`.
-        log_interval: see `FeatureMatching`.
-        learning_rate: of the discriminator, for the first two thirds, as of `FeatureMatching`.
-        generator_learning_rate: of the generator, likewise.
-        beta1: decay of the first moment of the discriminator's Adam.
-        unlabeled_weight: of the losses of true and fake; labeled images have 1.
-        averaging_rate: see `FeatureMatching`.
+        generator_learning_rate: of the generator, for the first two thirds; then it falls linearly
+            to zero. The other learning rate and `beta1` are of the discriminator.
         entropy_weight: of the conditional entropy of unlabeled images.
         feature_matching_weight: of feature matching.
         pull_away_weight: of the pull-away term.
         low_density_weight: of the low-density term; without one, there is no density model.
         low_density_start: iterations before the low-density term.
         density_epochs: passes over the unlabeled images that train the density model.
+        training: see `FeatureMatching`.
 
     Attributes:
         density: the density model; its weights are fixed. Only with a low-density term.
@@ -61,36 +54,19 @@ class BadGAN(FeatureMatching):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        class_names: Sequence[str],
-        iterations: int,
-        sample_interval: int,
-        log_interval: int,
-        learning_rate: float,
+        *,
         generator_learning_rate: float,
-        beta1: float,
-        unlabeled_weight: float,
-        averaging_rate: float,
         entropy_weight: float,
         feature_matching_weight: float,
         pull_away_weight: float,
         low_density_weight: float,
         low_density_start: int,
         density_epochs: int,
+        **training: Any,
     ) -> None:
-        super().__init__(
-            image_shape=image_shape,
-            class_names=class_names,
-            iterations=iterations,
-            sample_interval=sample_interval,
-            log_interval=log_interval,
-            learning_rate=learning_rate,
-            beta1=beta1,
-            unlabeled_weight=unlabeled_weight,
-            averaging_rate=averaging_rate,
-        )
+        super().__init__(**training)
         if low_density_weight:
-            self.density = made.MADE(image_shape).requires_grad_(False)
+            self.density = made.MADE(self.hparams.image_shape).requires_grad_(False)
             self.register_buffer("log_epsilon", torch.tensor(0.0))
 
     def pretrain(self, data: SemiSupervisedData) -> None:

@@ -60,7 +60,7 @@ class FeatureMatching(SemiSupervisedGAN):
         averaging_rate: float,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters()  # those of a subclass, too
         self.automatic_optimization = False
         self.discriminator = MLPDiscriminator(image_shape, len(class_names))
         self.generator = MLPGenerator(image_shape)

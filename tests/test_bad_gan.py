@@ -25,6 +25,8 @@ def make_model(**changes):
     """A module in float64 that has been pretrained, and works without a trainer."""
     torch.manual_seed(0)
     settings = {
+        "image_shape": SHAPE,
+        "class_names": CLASSES,
         "iterations": 5,
         "sample_interval": 2,
         "log_interval": 1,
@@ -36,7 +38,7 @@ def make_model(**changes):
         "low_density_start": 1,
         "density_epochs": 1,
     }
-    module = BadGAN(SHAPE, CLASSES, **(settings | WEIGHTS | changes))
+    module = BadGAN(**(settings | WEIGHTS | changes))
     module.pretrain(make_data())
     module.double()
     optimizers = module.configure_optimizers()

@@ -9,7 +9,14 @@ from sgan_lab.bad_gan import BadGAN
 from sgan_lab.classifier import load_classifier
 from sgan_lab.data import SemiSupervisedBatches, scale
 from tests.conftest import TINY
-from tests.test_feature_matching import check_resumed, classify, discriminate, doubled, generate
+from tests.test_feature_matching import (
+    check_resumed,
+    discriminate,
+    discriminator_losses,
+    doubled,
+    generate,
+    weights_of,
+)
 from tests.test_run import read_events, steps, succeed
 from tests.test_sgan import CLASSES, SHAPE, make_data, plain_adam
 
@@ -70,9 +77,6 @@ def test_iterations_equal_a_loop_written_out_from_the_paper(monkeypatch):
         model.log_epsilon.copy_(model.density(generated).median())
     torch.set_default_dtype(torch.float64)
 
-    def weights_of(network):
-        return [w.detach().clone().requires_grad_(w.requires_grad) for w in network.parameters()]
-
     def gradient_step(loss, weights, moments, rate, beta1):
         trained = [weight for weight in weights if weight.requires_grad]
         gradients = torch.autograd.grad(loss, trained)
@@ -95,13 +99,10 @@ def test_iterations_equal_a_loop_written_out_from_the_paper(monkeypatch):
         x_unlabeled = pixels(data.unlabeled_images[unlabeled])
         with torch.no_grad():
             x_fake = generate(generator, torch.rand(8, 100))
-        x = torch.cat([x_labeled, x_unlabeled[:8], x_fake])
-        logits = classify(discriminator, discriminate(discriminator, x))
-        z = logits.exp().sum(1).log()
-        class_loss = (z[:8] - logits[range(8), y]).mean()
-        unlabeled_loss = -0.5 * z[8:16].mean() + 0.5 * (1 + z[8:16].exp()).log().mean()
-        unlabeled_loss = unlabeled_loss + 0.5 * (1 + z[16:].exp()).log().mean()
-        p = logits[8:16].exp() / logits[8:16].exp().sum(1, keepdim=True)
+        class_loss, unlabeled_loss, unlabeled_logits = discriminator_losses(
+            discriminator, x_labeled, y, x_unlabeled[:8], x_fake
+        )
+        p = unlabeled_logits.exp() / unlabeled_logits.exp().sum(1, keepdim=True)
         entropy = -(p * p.log()).sum() / 8
         loss = class_loss + 0.8 * unlabeled_loss + 0.6 * entropy
         gradient_step(loss, discriminator, moments[0], 2e-3, beta1=0.5)

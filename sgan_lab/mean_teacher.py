@@ -5,19 +5,19 @@ Tarvainen and Valpola 2017, Mean teachers are better role models.
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgan_lab.averaging import RunningAverage
 from sgan_lab.pi_model import PiModel
 
 
 class MeanTeacher(PiModel):
-    """The teacher, which has dropout of its own in training, is the classifier.
+    """The teacher is the classifier.
 
     Args:
         averaging_rate: the teacher moves this / iterations of the way to the student's weights at
             each iteration.
-        training: see `SemiSupervisedClassifier`.
+        training: see `PiModel` and `SemiSupervisedClassifier`.
     """
 
     def __init__(self, *, averaging_rate: float, **training: Any) -> None:
@@ -30,9 +30,10 @@ class MeanTeacher(PiModel):
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
         return self.averaged_discriminator(images)
 
-    def teacher(self, images: Tensor) -> Tensor:
-        """Logits that those of another view of the images shall agree with."""
-        return self.averaged_discriminator(images)
+    @property
+    def teacher(self) -> nn.Module:
+        """Whose logits of another view the student's shall agree with."""
+        return self.averaged_discriminator
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Move the student, then the teacher: before checkpoints, which callbacks write."""

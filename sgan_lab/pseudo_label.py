@@ -6,7 +6,6 @@ Networks, with the confidence threshold of Oliver et al. 2018.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sgan_lab import losses
@@ -29,7 +28,6 @@ class PseudoLabel(SemiSupervisedClassifier):
         self, batch: SemiSupervisedBatch
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy with the pseudo-labels; "unlabeled/confident" is how many there are."""
-        images = torch.cat([batch.labeled_images, batch.unlabeled_images])
-        labeled_logits, logits = self.discriminator(images).chunk(2)
+        labeled_logits, logits = self.logits_of(batch.labeled_images, batch.unlabeled_images)
         loss, confident = losses.pseudo_label_loss(logits, self.hparams.threshold)
         return labeled_logits, {"unlabeled/loss": loss, "unlabeled/confident": confident}

@@ -7,11 +7,12 @@ discriminator.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
-from sgan_lab.data import SemiSupervisedBatch
+from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
 from sgan_lab.networks import Discriminator
 from sgan_lab.schedules import ramp_up
 from sgan_lab.semi_supervised_module import SemiSupervisedModule
@@ -31,7 +32,13 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
             linearly to zero.
         weight: of the unlabeled loss, after the ramp-up.
         ramp_up: fraction of training, at its start, in which the weight rises.
+        unlabeled_batches: unlabeled batches with each labeled one.
+
+    Attributes:
+        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
     """
+
+    views = 1
 
     def __init__(
         self,
@@ -44,6 +51,7 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
         learning_rate_decay: float,
         weight: float,
         ramp_up: float,
+        unlabeled_batches: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of the subclass, too
@@ -53,6 +61,18 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
         return self.discriminator(images)
+
+    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
+        """What one Lightning epoch trains on; here an epoch is a sample interval."""
+        hparams = self.hparams
+        return SemiSupervisedBatches(
+            data, hparams.sample_interval, hparams.unlabeled_batches, self.views
+        )
+
+    def logits_of(self, labeled_images: Tensor, unlabeled_images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of a batch of each, in one pass."""
+        images = torch.cat([labeled_images, unlabeled_images])
+        return self.discriminator(images).tensor_split([len(labeled_images)])
 
     def labeled_logits_and_unlabeled_loss(
         self, batch: SemiSupervisedBatch

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
+from sgan_lab.alignment import DistributionAlignment
 from sgan_lab.averaging import RunningAverage
 from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
 from sgan_lab.networks import Discriminator, Generator
@@ -39,7 +40,10 @@ class SGAN(SemiSupervisedGAN):
             instead of having its images called real (Salimans et al. 2016, section 3.1).
         label_smoothing: s in the real step's target 1 - s (the same, section 3.4).
         consistency_weight: of the Pi-model's loss in the real step, which has two views of the
-            images agree; the loss of the real-or-fake head has 1.
+            images agree, the target without dropout; the loss of the real-or-fake head has 1.
+        distribution_alignment: whether that loss's targets shall have the class frequencies of
+            the labels, see `DistributionAlignment`.
+        unlabeled_batches: unlabeled batches in the real step.
         averaging_rate: the classifier is a running average of the discriminator that moves this /
             iterations of the way at each iteration; None for the discriminator itself.
         learning_rate_decay: fraction of training, at its end, in which the learning rates fall
@@ -61,6 +65,8 @@ class SGAN(SemiSupervisedGAN):
         feature_matching: bool = False,
         label_smoothing: float = 0.0,
         consistency_weight: float = 0.0,
+        distribution_alignment: bool = False,
+        unlabeled_batches: int = 1,
         averaging_rate: float | None = None,
         learning_rate_decay: float = 0.0,
     ) -> None:
@@ -70,6 +76,7 @@ class SGAN(SemiSupervisedGAN):
         self.discriminator = Discriminator(image_shape, len(class_names))
         self.generator = Generator(image_shape)
         self.learning_rate_decay = learning_rate_decay
+        self.alignment = DistributionAlignment(len(class_names)) if distribution_alignment else None
         self.averaged_discriminator = averaging_rate and RunningAverage(
             self.discriminator, rate=averaging_rate / iterations
         )
@@ -102,6 +109,8 @@ class SGAN(SemiSupervisedGAN):
         """Move the discriminator towards the right classes."""
         logits = self.discriminator(images)
         loss = losses.class_loss(logits, labels)
+        if self.alignment:
+            self.alignment.update_labels(labels)
         if self.hparams.joint_update:
             self.unlabeled_optimizer.zero_grad()
             self.manual_backward(loss)
@@ -117,7 +126,10 @@ class SGAN(SemiSupervisedGAN):
         loss = real_loss
         for other_view in other_views:
             with torch.no_grad():
-                target_logits = self.discriminator(other_view)
+                target_logits = self.discriminator.eval()(other_view)
+            self.discriminator.train()
+            if self.alignment:
+                target_logits = self.alignment(target_logits)
             consistency_loss = losses.consistency_loss(logits, target_logits)
             loss = loss + self.hparams.consistency_weight * consistency_loss
         if self.hparams.joint_update:
@@ -158,8 +170,9 @@ class SGAN(SemiSupervisedGAN):
 
     def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
         """What one Lightning epoch trains on; here an epoch is a sample interval."""
+        hparams = self.hparams
         return SemiSupervisedBatches(
-            data, length=self.hparams.sample_interval, views=self.num_views
+            data, hparams.sample_interval, hparams.unlabeled_batches, self.num_views
         )
 
     def noise(self, num_images: int) -> Tensor:

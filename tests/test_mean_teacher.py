@@ -6,7 +6,7 @@ from tests.test_sgan import discriminate
 
 
 def test_a_step_is_the_papers(monkeypatch):
-    module, batch = make_step(MeanTeacher, monkeypatch, views=2, averaging_rate=3)
+    module, batch = make_step(MeanTeacher, monkeypatch, averaging_rate=3)
     batch.unlabeled_images[8:] += 0.1  # another view
     teacher = list(module.averaged_discriminator.module.parameters())
     for weight in teacher:

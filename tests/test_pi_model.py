@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from sgan_lab.pi_model import PiModel
@@ -5,21 +6,29 @@ from tests.test_semi_supervised_classifier import check_step, make_step
 from tests.test_sgan import discriminate, make_data
 
 
-def test_a_step_is_the_papers_with_a_constant_target(monkeypatch):
-    module, batch = make_step(PiModel, monkeypatch, views=2)
-    batch.unlabeled_images[8:] += 0.1  # another view
+@pytest.mark.parametrize(("dropout", "aligned"), [(True, False), (False, True)])
+def test_a_step_is_the_papers_with_a_constant_target(dropout, aligned, monkeypatch):
+    settings = {"unlabeled_batches": 2, "target_dropout": dropout}
+    settings |= {"distribution_alignment": aligned}
+    module, batch = make_step(PiModel, monkeypatch, **settings)
+    batch.unlabeled_images[16:] += 0.1  # another view
 
     def plain_losses(weights):
-        x = torch.cat([batch.labeled_images, batch.unlabeled_images[:8]])
+        x = torch.cat([batch.labeled_images, batch.unlabeled_images[:16]])
         log_p = discriminate(weights, x).log_softmax(1)
-        target = discriminate(weights, batch.unlabeled_images[8:]).softmax(1).detach()
-        return log_p[:8], ((log_p[8:].exp() - target) ** 2).sum() / (8 * 10)
+        target = discriminate(weights, batch.unlabeled_images[16:], dropout).softmax(1).detach()
+        if aligned:
+            label_frequencies = 0.98 / 10 + 0.02 * torch.eye(10)[batch.labels].mean(0)
+            guess_frequencies = 0.98 / 10 + 0.02 * target.mean(0)
+            target = target * (label_frequencies + 1e-6) / (guess_frequencies + 1e-6)
+            target = target / target.sum(1, keepdim=True)
+        return log_p[:8], ((log_p[8:].exp() - target) ** 2).sum() / (16 * 10)
 
     check_step(module, batch, plain_losses)
 
 
 def test_batches_have_two_views(monkeypatch):
-    module, _ = make_step(PiModel, monkeypatch)
+    module, _ = make_step(PiModel, monkeypatch, unlabeled_batches=3)
     batches = list(module.batches(make_data()))
     assert len(batches) == 2
-    assert len(batches[0].unlabeled_images) == 2 * len(batches[0].labels)
+    assert len(batches[0].unlabeled_images) == 2 * 3 * len(batches[0].labels)

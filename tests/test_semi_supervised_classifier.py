@@ -5,6 +5,7 @@ Their losses are in tests of their own.
 
 import json
 import signal
+from itertools import islice
 from math import exp
 
 import pytest
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 
 from sgan_lab.checkpoints import checkpoints
 from sgan_lab.classifier import load_classifier
-from sgan_lab.data import SemiSupervisedBatches, digits, scale
+from sgan_lab.data import digits, scale
 from sgan_lab.evaluate import evaluate
 from sgan_lab.export import export
 from sgan_lab.interrupts import Interrupted
@@ -36,14 +37,14 @@ SCALARS = {
 }
 
 
-def make_step(model_class, monkeypatch, views=1, **settings):
+def make_step(model_class, monkeypatch, **settings):
     """A module in float64, half way through its ramp-up, and a batch for it."""
     training = {"iterations": 10, "sample_interval": 2, "log_interval": 1, "learning_rate": 1e-3}
     training |= {"learning_rate_decay": 0.2, "weight": 3.0, "ramp_up": 0.4}
     torch.manual_seed(0)
     module = model_class(image_shape=SHAPE, class_names=CLASSES, **training, **settings).double()
     monkeypatch.setattr(model_class, "global_step", 2)
-    (batch,) = SemiSupervisedBatches(make_data(), 1, views=views)
+    (batch,) = islice(module.batches(make_data()), 1)
     return module, batch._make(x.double() if x.is_floating_point() else x for x in batch)
 
 

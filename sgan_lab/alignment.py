@@ -1,0 +1,47 @@
+"""Distribution alignment: guessed classes shall be as frequent as those of the labels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RATE = 0.02  # of the running averages, for each batch
+EPSILON = 1e-6  # the authors'; a class that never comes is no division by zero
+
+
+class DistributionAlignment(nn.Module):
+    """Corrects guesses on unlabeled images by how frequent each class is among guesses and labels.
+
+    Berthelot et al. 2020, ReMixMatch, section 3.1; the authors average over the last 128 batches.
+
+    Args:
+        num_classes: number of classes.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        uniform = torch.full((num_classes,), 1 / num_classes)
+        self.register_buffer("label_distribution", uniform)
+        self.register_buffer("guess_distribution", uniform.clone())
+
+    @torch.no_grad()
+    def update_labels(self, labels: Tensor) -> None:
+        """Take a batch of labels (N,) into account."""
+        classes = F.one_hot(labels, len(self.label_distribution))
+        frequencies = classes.to(self.label_distribution.dtype).mean(dim=0)
+        self.label_distribution.lerp_(frequencies, RATE)
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor) -> Tensor:
+        """Take a batch of guesses into account, and align it.
+
+        Args:
+            logits: (N, classes), of unlabeled images.
+
+        Returns:
+            Logits whose class probabilities are those of the arguments times label distribution /
+            guess distribution, normalized.
+        """
+        frequencies = logits.softmax(dim=1).mean(dim=0).to(self.guess_distribution.dtype)
+        self.guess_distribution.lerp_(frequencies, RATE)
+        factors = (self.label_distribution + EPSILON) / (self.guess_distribution + EPSILON)
+        return logits + factors.log()

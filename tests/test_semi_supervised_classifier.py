@@ -1,4 +1,4 @@
-"""What the algorithms without a GAN share, and runs of theirs and of the improved SGAN.
+"""What the algorithms without a GAN share, and runs of theirs and of the improved models.
 
 Their losses are in tests of their own.
 """
@@ -32,6 +32,7 @@ SCALARS = {
     "pseudo_label": ["unlabeled/loss", "unlabeled/confident"],
     "pi_model": ["unlabeled/loss"],
     "mean_teacher": ["unlabeled/loss"],
+    "improved_pi_model": ["unlabeled/loss"],
     "vat": ["unlabeled/loss", "unlabeled/entropy"],
     "improved_sgan": ["unlabeled/real_loss", "unlabeled/fake_loss", "generator/loss"],
 }

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
 from sgan_lab.averaging import RunningAverage
-from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData, scale
+from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedData, scale
 from sgan_lab.mlp_networks import MLPDiscriminator, MLPGenerator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 
@@ -46,6 +46,7 @@ class FeatureMatching(SemiSupervisedGAN):
     """
 
     learning_rate_decay = 1 / 3
+    unlabeled_batches = 2  # one for each network
 
     def __init__(
         self,
@@ -159,7 +160,3 @@ class FeatureMatching(SemiSupervisedGAN):
         images = data.unlabeled_images
         drawn = torch.randint(len(images), (INITIALIZATION_IMAGES,), device=images.device)
         self.discriminator.initialize(scale(images[drawn]).to(self.device))
-
-    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
-        """What one Lightning epoch trains on."""
-        return SemiSupervisedBatches(data, length=self.hparams.sample_interval, unlabeled_batches=2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
-from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
+from sgan_lab.data import SemiSupervisedBatch
 from sgan_lab.networks import Discriminator
 from sgan_lab.schedules import ramp_up
 from sgan_lab.semi_supervised_module import SemiSupervisedModule
@@ -33,12 +33,7 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
         weight: of the unlabeled loss, after the ramp-up.
         ramp_up: fraction of training, at its start, in which the weight rises.
         unlabeled_batches: unlabeled batches with each labeled one.
-
-    Attributes:
-        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
     """
-
-    views = 1
 
     def __init__(
         self,
@@ -56,18 +51,12 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
         super().__init__()
         self.save_hyperparameters()  # those of the subclass, too
         self.learning_rate_decay = learning_rate_decay
+        self.unlabeled_batches = unlabeled_batches
         self.discriminator = Discriminator(image_shape, len(class_names))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
         return self.discriminator(images)
-
-    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
-        """What one Lightning epoch trains on; here an epoch is a sample interval."""
-        hparams = self.hparams
-        return SemiSupervisedBatches(
-            data, hparams.sample_interval, hparams.unlabeled_batches, self.views
-        )
 
     def logits_of(self, labeled_images: Tensor, unlabeled_images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of a batch of each, in one pass."""

@@ -17,9 +17,13 @@ class SemiSupervisedModule(LightningModule):
     Attributes:
         learning_rate_decay: fraction of training, at its end, in which the learning rates fall
             linearly to zero.
+        unlabeled_batches: unlabeled batches with each labeled one.
+        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
     """
 
     learning_rate_decay: float
+    unlabeled_batches: int = 1
+    views: int = 1
 
     def on_train_batch_start(self, *_: object) -> None:
         """Set the learning rates of an iteration."""
@@ -35,7 +39,9 @@ class SemiSupervisedModule(LightningModule):
 
     def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
         """What one Lightning epoch trains on; here an epoch is a sample interval."""
-        return SemiSupervisedBatches(data, length=self.hparams.sample_interval)
+        return SemiSupervisedBatches(
+            data, self.hparams.sample_interval, self.unlabeled_batches, self.views
+        )
 
     @property
     def log_interval(self) -> int:

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 from sgan_lab import losses
 from sgan_lab.alignment import DistributionAlignment
 from sgan_lab.averaging import RunningAverage
-from sgan_lab.data import SemiSupervisedBatch, SemiSupervisedBatches, SemiSupervisedData
+from sgan_lab.data import SemiSupervisedBatch
 from sgan_lab.networks import Discriminator, Generator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 
@@ -76,6 +76,8 @@ class SGAN(SemiSupervisedGAN):
         self.discriminator = Discriminator(image_shape, len(class_names))
         self.generator = Generator(image_shape)
         self.learning_rate_decay = learning_rate_decay
+        self.unlabeled_batches = unlabeled_batches
+        self.views = 2 if consistency_weight else 1
         self.alignment = DistributionAlignment(len(class_names)) if distribution_alignment else None
         self.averaged_discriminator = averaging_rate and RunningAverage(
             self.discriminator, rate=averaging_rate / iterations
@@ -120,7 +122,7 @@ class SGAN(SemiSupervisedGAN):
 
     def real_step(self, images: Tensor) -> Tensor:
         """Move the discriminator towards calling unlabeled images, or views of them, real."""
-        view, *other_views = images.chunk(self.num_views)
+        view, *other_views = images.chunk(self.views)
         logits = self.discriminator(view)
         real_loss = losses.real_loss(logits, self.hparams.label_smoothing)
         loss = real_loss
@@ -162,18 +164,6 @@ class SGAN(SemiSupervisedGAN):
                 loss = losses.real_loss(self.discriminator(self.generator(noise)))
             self.update(loss, self.generator_optimizer)
         return loss.detach()
-
-    @property
-    def num_views(self) -> int:
-        """Views of the unlabeled images in a batch."""
-        return 2 if self.hparams.consistency_weight else 1
-
-    def batches(self, data: SemiSupervisedData) -> SemiSupervisedBatches:
-        """What one Lightning epoch trains on; here an epoch is a sample interval."""
-        hparams = self.hparams
-        return SemiSupervisedBatches(
-            data, hparams.sample_interval, hparams.unlabeled_batches, self.num_views
-        )
 
     def noise(self, num_images: int) -> Tensor:
         """Noise from N(0, I), of shape (num_images, noise size)."""

@@ -3,22 +3,32 @@ import torch
 from sgan_lab.alignment import DistributionAlignment
 
 
+def plain_alignment(guesses, labels, distributions):
+    """The paper's formula, written out.
+
+    Args:
+        guesses: class probabilities of a batch, (N, classes).
+        labels: of a batch.
+        distributions: averages of labels and of guesses, uniform at first; they are updated.
+    """
+    num_classes = guesses.shape[1]
+    counts = torch.tensor([(labels == label).sum() for label in range(num_classes)])
+    for index, frequencies in enumerate((counts / len(labels), guesses.sum(0) / len(guesses))):
+        distributions[index] = 0.98 * distributions[index] + 0.02 * frequencies
+    scaled = guesses * (distributions[0] + 1e-6) / (distributions[1] + 1e-6)
+    return scaled / scaled.sum(1, keepdim=True)
+
+
 def test_guesses_are_scaled_by_the_frequencies_of_labels_and_guesses():
-    """Against the formula, with averages written out over the batches."""
     torch.manual_seed(0)
     align = DistributionAlignment(3).double()
-    label_distribution = torch.full((3,), 1 / 3).double()
-    guess_distribution = label_distribution.clone()
+    distributions = [torch.full((3,), 1 / 3).double()] * 2
     for _ in range(4):
         labels, logits = torch.randint(2, (8,)), torch.randn(10, 3).double()
         align.update_labels(labels)
         aligned = align(logits)
-        counts = torch.tensor([(labels == label).sum() for label in range(3)])
-        label_distribution = 0.98 * label_distribution + 0.02 * counts / 8
         guesses = logits.exp() / logits.exp().sum(1, keepdim=True)
-        guess_distribution = 0.98 * guess_distribution + 0.02 * guesses.sum(0) / 10
-        expected = guesses * (label_distribution + 1e-6) / (guess_distribution + 1e-6)
-        expected = expected / expected.sum(1, keepdim=True)
+        expected = plain_alignment(guesses, labels, distributions)
         torch.testing.assert_close(aligned.softmax(1), expected)
 
 

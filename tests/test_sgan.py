@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from sgan_lab.data import LabeledImages, SemiSupervisedBatches, SemiSupervisedData
 from sgan_lab.sgan import SGAN
+from tests.test_alignment import plain_alignment
 
 SHAPE = (1, 28, 28)
 CLASSES = tuple("0123456789")
@@ -184,7 +185,7 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(improvements, mon
     sgan = make_sgan(**improvements).double()
     smoothing = improvements.get("label_smoothing", 0)
     rate_factors = [1, 1, 1, 0.8, 0.4] if "learning_rate_decay" in improvements else [1] * 5
-    label_distribution = guess_distribution = torch.full((10,), 0.1, dtype=torch.float64)
+    distributions = [torch.full((10,), 0.1, dtype=torch.float64)] * 2
     history = []
     data = make_data()
     discriminator = [w.detach().clone().requires_grad_() for w in sgan.discriminator.parameters()]
@@ -230,11 +231,7 @@ def test_iterations_equal_a_loop_written_out_from_the_tutorial(improvements, mon
                     with torch.no_grad():
                         target = discriminate(discriminator, x, dropout=False).softmax(1)
                     if "distribution_alignment" in improvements:
-                        frequencies = torch.eye(10)[labels].mean(0)
-                        label_distribution = 0.98 * label_distribution + 0.02 * frequencies
-                        guess_distribution = 0.98 * guess_distribution + 0.02 * target.mean(0)
-                        target = target * (label_distribution + 1e-6) / (guess_distribution + 1e-6)
-                        target = target / target.sum(1, keepdim=True)
+                        target = plain_alignment(target, labels, distributions)
                     loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)

@@ -38,7 +38,7 @@ class DistributionAlignment(nn.Module):
             logits: (N, classes), of unlabeled images.
 
         Returns:
-            Logits whose class probabilities are those of the arguments times label distribution /
+            Logits whose class probabilities are those of the argument times label distribution /
             guess distribution, normalized.
         """
         frequencies = logits.softmax(dim=1).mean(dim=0).to(self.guess_distribution.dtype)

@@ -29,11 +29,15 @@ class SemiSupervisedGAN(SemiSupervisedModule):
 
     def inferred_images(self, noise: Tensor) -> Tensor:
         """Images with the generator in inference mode: running averages, unchanged."""
-        self.generator.eval()
+        return self.inferred(self.generator, noise)
+
+    def inferred(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """A network's output in inference mode, without gradients; it goes on in training mode."""
+        network.eval()
         with torch.no_grad():
-            images = self.generator(noise)
-        self.generator.train()
-        return images
+            outputs = network(inputs)
+        network.train()
+        return outputs
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:

@@ -127,9 +127,7 @@ class SGAN(SemiSupervisedGAN):
         real_loss = losses.real_loss(logits, self.hparams.label_smoothing)
         loss = real_loss
         for other_view in other_views:
-            with torch.no_grad():
-                target_logits = self.discriminator.eval()(other_view)
-            self.discriminator.train()
+            target_logits = self.inferred(self.discriminator, other_view)
             if self.alignment:
                 target_logits = self.alignment(target_logits)
             consistency_loss = losses.consistency_loss(logits, target_logits)

@@ -141,9 +141,8 @@ def discriminate(weights, x, dropout=True):
     """The discriminator's formula on a list of its weights."""
     x = features(weights, x)
     if dropout:
-        x = (
-            x * 2 * (torch.rand(len(x), 4, 4, 128) >= 0.5).permute(0, 3, 1, 2)
-        )  # drawn channels last
+        kept = torch.rand(len(x), 4, 4, 128) >= 0.5  # drawn channels last
+        x = x * 2 * kept.permute(0, 3, 1, 2)
     return x.flatten(1) @ weights[6].T + weights[7]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
@@ -38,7 +39,8 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
         Indexed by folder. Columns `run` (its folder, relative to its path where there is one path
         only); `status`: "finished" for a run with a result, else a state of `sgan_lab.status`,
         "no result", or "damaged"; `error`, `iteration` and `last_iteration` as of status.json; the
-        results of metrics.json; and the settings of config.yaml by dotted key.
+        results of metrics.json; and the settings of config.yaml by dotted key, `model` being the
+        name of its configuration, or of its class where that is not known.
 
     Raises:
         DataError: there are no runs.
@@ -88,6 +90,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         if has_result or file.is_file():
             row |= read_settings(file)
+            row["model"] = model_choice(folder) or row["model"]
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
@@ -120,6 +123,19 @@ def read_settings(file: Path) -> dict[str, Any]:
         if key not in config["model"]:
             settings.pop(key, None)
     return {key: "null" if value is None else value for key, value in settings.items()}
+
+
+def model_choice(folder: Path) -> str | None:
+    """The model as named on the command line or in an experiment, such as improved_sgan.
+
+    None where Hydra's record of the run is missing or damaged.
+    """
+    try:
+        record = load_config(folder / ".hydra" / "hydra.yaml")
+        choice = OmegaConf.select(record, "hydra.runtime.choices.model")
+    except (DataError, OmegaConfBaseException):
+        return None
+    return choice if isinstance(choice, str) else None
 
 
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -220,6 +220,32 @@ def test_a_setting_of_one_model_alone_pairs_each_value_with_the_other_model(tmp_
     assert (second["iterations"], second["mean"]) == (0.2, pytest.approx(0.2))
 
 
+def test_a_model_is_named_by_its_configuration_where_hydra_recorded_it(tmp_path):
+    records_of_hydra = {
+        "plain": "hydra: {runtime: {choices: {model: sgan}}}",
+        "improved": "hydra: {runtime: {choices: {model: tuned/improved_sgan}}}",
+        "not recorded": None,
+        "damaged": "hydra: [",
+        "odd": "hydra: {runtime: 1}",
+        "a number": "hydra: {runtime: {choices: {model: 1}}}",
+    }
+    for name, record in records_of_hydra.items():
+        folder = make_run(tmp_path / name, "SGAN", 50, 0, 0.8)
+        if record is not None:
+            (folder / ".hydra").mkdir()
+            (folder / ".hydra" / "hydra.yaml").write_text(record)
+    runs = read_runs([tmp_path]).set_index("run")
+    assert runs.model.to_dict() == {
+        "plain": "sgan",
+        "improved": "tuned/improved_sgan",
+        "not recorded": "SGAN",
+        "damaged": "SGAN",
+        "odd": "SGAN",
+        "a number": "SGAN",
+    }
+    assert set(runs.status) == {"finished"}
+
+
 def test_one_model_has_no_difference(tmp_path):
     make_run(tmp_path / "a", "SGAN", 50, 0, 0.8)
     make_run(tmp_path / "b", "Supervised", 50, 0)

@@ -38,7 +38,7 @@ def test_feature_matching_is_the_papers(command_line):
     assert config.iterations == 300 * 60000 / 100
     data, model = config.data, config.model
     assert (data.name, data.num_labeled, data.batch_size) == ("MNIST", 100, 100)
-    assert data.labeled_split == "balanced"
+    assert data.labeled_split == "random"
     assert (model.learning_rate, model.beta1) == (3e-3, 0.5)
     assert (model.unlabeled_weight, model.averaging_rate / config.iterations) == (1, 1e-4)
 

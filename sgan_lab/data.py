@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -353,11 +353,7 @@ def torchvision_images(
     num_labeled: int,
     labeled_split: str,
     batch_size: int,
-    num_validation: int = 0,
-    label_seed: int = 0,
-    augmentation: float = 0.0,
-    classes: Sequence[str | int] | None = None,
-    unlabeled_classes: Sequence[str | int] | None = None,
+    **options: Any,
 ) -> SemiSupervisedData:
     """MNIST or a data set of the same form, downloaded to `root` when absent.
 
@@ -367,11 +363,7 @@ def torchvision_images(
         num_labeled: size of the labeled set.
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
-        num_validation: images held out, see `split_training_set`.
-        label_seed: of the "random" split, see `split_training_set`.
-        augmentation: strength of the random maps of training images, see `random_affine`.
-        classes: those to learn, see `split_training_set`.
-        unlabeled_classes: those of the unlabeled images, see `split_training_set`.
+        options: the other arguments of `split_training_set`.
 
     Raises:
         DataError: the files are neither there nor to be had, or damaged.
@@ -402,11 +394,7 @@ def torchvision_images(
         num_labeled,
         labeled_split,
         batch_size,
-        num_validation,
-        label_seed,
-        augmentation,
-        classes,
-        unlabeled_classes,
+        **options,
     )
 
 
@@ -463,11 +451,7 @@ def digits(
     num_labeled: int,
     labeled_split: str,
     batch_size: int,
-    num_validation: int = 0,
-    label_seed: int = 0,
-    augmentation: float = 0.0,
-    classes: Sequence[str | int] | None = None,
-    unlabeled_classes: Sequence[str | int] | None = None,
+    **options: Any,
 ) -> SemiSupervisedData:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
@@ -478,11 +462,7 @@ def digits(
         num_labeled: size of the labeled set.
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
-        num_validation: images held out, see `split_training_set`.
-        label_seed: of the "random" split, see `split_training_set`.
-        augmentation: strength of the random maps of training images, see `random_affine`.
-        classes: those to learn, see `split_training_set`.
-        unlabeled_classes: those of the unlabeled images, see `split_training_set`.
+        options: the other arguments of `split_training_set`.
 
     Raises:
         ConfigError: see `split_training_set`.
@@ -504,11 +484,7 @@ def digits(
         num_labeled,
         labeled_split,
         batch_size,
-        num_validation,
-        label_seed,
-        augmentation,
-        classes,
-        unlabeled_classes,
+        **options,
     )
 
 

@@ -44,7 +44,9 @@ def mnist_copy(mnist_root, tmp_path):
 
 
 def mnist(root, num_labeled=100, labeled_split="first", num_validation=0):
-    return torchvision_images("MNIST", str(root), num_labeled, labeled_split, 32, num_validation)
+    return torchvision_images(
+        "MNIST", str(root), num_labeled, labeled_split, 32, num_validation=num_validation
+    )
 
 
 def test_scale_maps_bytes_to_minus_one_to_one():

@@ -30,6 +30,7 @@ LABELS = "data.num_labeled"
 NO_SETTINGS = ("seed", "num_threads", "trainer.", "logger.", "callbacks.", "sweep.", "resume")
 STATE = ("run", "status", "error", "iteration", "last_iteration")
 RESULTS = ("test_accuracy", "test_errors", "seconds")
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabulator and new line
 
 
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
@@ -53,7 +54,7 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
             if (folder / FILE).is_file() or (folder / "run.log").is_file():
                 name = folder.relative_to(path) if len(paths) == 1 else folder
                 row = {"run": str(name), **read_run(folder)}
-                row = {encodable(key): encodable(value) for key, value in row.items()}
+                row = {printable(key): printable(value) for key, value in row.items()}
                 rows.setdefault(folder.resolve(), row)
     if not rows:
         raise DataError(f"No runs in {', '.join(map(str, paths))}.")
@@ -63,9 +64,11 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     return runs.reindex(columns=[*STATE, *RESULTS, *settings])
 
 
-def encodable(value: Any) -> Any:
-    """A text without what UTF-8 cannot encode, as names of files may hold; else the value."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+def printable(value: Any) -> Any:
+    """A text without what UTF-8 cannot encode, or commands a terminal; else the value."""
+    if not isinstance(value, str):
+        return value
+    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value.encode(errors="replace").decode())
 
 
 def by_number(path: Path) -> list[str | int]:

@@ -82,10 +82,13 @@ def test_values_are_escaped_wherever_they_come_from(tmp_path):
 
 
 def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
-    for note in ("[red]", "[bold]"):
-        make_run(tmp_path / note, "SGAN", 50, 0, 0.8, note=note)
+    for number, note in enumerate(("[red]", "[bold]", "\x1b]0;title\x07")):
+        make_run(tmp_path / str(number), "SGAN", 50, 0, 0.8, note=note)
     print_summary(summarize(read_runs([tmp_path])))
-    assert "note=[bold]" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "note=[bold]" in shown
+    assert "]0;title" in shown
+    assert not set("\x1b\x07") & set(shown)
 
 
 def test_models_alone_are_compared_without_a_figure_against_labels(tmp_path):

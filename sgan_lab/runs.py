@@ -41,7 +41,8 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
         only); `status`: "finished" for a run with a result, else a state of `sgan_lab.status`,
         "no result", or "damaged"; `error`, `iteration` and `last_iteration` as of status.json; the
         results of metrics.json; and the settings of config.yaml by dotted key, `model` being the
-        name of its configuration, or of its class where that is not known.
+        name of its configuration, or of its class where that is not known, and `model._target_`
+        that of its class.
 
     Raises:
         DataError: there are no runs.
@@ -93,6 +94,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         if has_result or file.is_file():
             row |= read_settings(file)
+            row["model._target_"] = row["model"]  # a configuration's class may have been changed
             row["model"] = model_choice(folder) or row["model"]
         if has_result:
             file = folder / "metrics.json"

@@ -246,6 +246,17 @@ def test_a_model_is_named_by_its_configuration_where_hydra_recorded_it(tmp_path)
     assert set(runs.status) == {"finished"}
 
 
+def test_two_classes_of_one_name_are_two_groups(tmp_path):
+    for model in ("Net", "OtherNet"):
+        folder = make_run(tmp_path / model, model, 50, 0, 0.8)
+        (folder / ".hydra").mkdir()
+        record = "hydra: {runtime: {choices: {model: mine}}}"
+        (folder / ".hydra" / "hydra.yaml").write_text(record)
+    groups = records(summarize(read_runs([tmp_path])))
+    assert [group["model"] for group in groups] == ["mine", "mine"]
+    assert [group["runs"] for group in groups] == [1, 1]
+
+
 def test_one_model_has_no_difference(tmp_path):
     make_run(tmp_path / "a", "SGAN", 50, 0, 0.8)
     make_run(tmp_path / "b", "Supervised", 50, 0)

@@ -117,14 +117,18 @@ class BadGAN(FeatureMatching):
             "generator/dense_fraction": dense_fraction,
         }
 
+    def step_kind(self) -> bool:
+        """Whether the low-density term is due."""
+        iteration, start = self.global_step + 1, self.hparams.low_density_start
+        is_due = iteration > start and iteration % LOW_DENSITY_INTERVAL == 0
+        return bool(self.hparams.low_density_weight) and is_due
+
     def low_density_term(self) -> tuple[Tensor, Tensor]:
         """The low-density loss, in nats, and the part of generated images that it is about.
 
         Both are 0 in iterations without the term.
         """
-        iteration, start = self.global_step + 1, self.hparams.low_density_start
-        is_due = iteration > start and iteration % LOW_DENSITY_INTERVAL == 0
-        if not self.hparams.low_density_weight or not is_due:
+        if not self.step_kind():
             return torch.zeros(2, device=self.device).unbind()
         log_densities = self.density(self.generator(self.noise(LOW_DENSITY_IMAGES)))
         dense_fraction = (log_densities > self.log_epsilon).to(log_densities.dtype).mean()

@@ -164,17 +164,22 @@ class SemiSupervisedBatches:
         return self.length
 
     def __iter__(self) -> Iterator[SemiSupervisedBatch]:
+        for _ in range(self.length):
+            yield self.draw()
+
+    def draw(self) -> SemiSupervisedBatch:
+        """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
         size, device = self.data.batch_size, unlabeled.device
-        unlabeled_size = self.unlabeled_batches * size
-        for _ in range(self.length):
-            drawn = torch.randint(len(images), (size,), device=device)
-            drawn_unlabeled = torch.randint(len(unlabeled), (unlabeled_size,), device=device)
-            yield SemiSupervisedBatch(
-                self.data.training_images(images[drawn]),
-                labels[drawn],
-                self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
-            )
+        drawn = torch.randint(len(images), (size,), device=device)
+        drawn_unlabeled = torch.randint(
+            len(unlabeled), (self.unlabeled_batches * size,), device=device
+        )
+        return SemiSupervisedBatch(
+            self.data.training_images(images[drawn]),
+            labels[drawn],
+            self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
+        )
 
 
 class LabeledEpoch:

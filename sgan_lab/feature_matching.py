@@ -43,6 +43,7 @@ class FeatureMatching(SemiSupervisedGAN):
         unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
         averaging_rate: the running average moves this / iterations of the way to the
             discriminator's weights at each iteration.
+        cuda_graph: whether, on one GPU, iterations are recorded once and replayed.
     """
 
     learning_rate_decay = 1 / 3
@@ -59,6 +60,7 @@ class FeatureMatching(SemiSupervisedGAN):
         beta1: float,
         unlabeled_weight: float,
         averaging_rate: float,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of a subclass, too
@@ -151,9 +153,9 @@ class FeatureMatching(SemiSupervisedGAN):
         ]
 
     def on_train_start(self) -> None:
-        """Take the optimizers; only the generator's counts `global_step`, see `SGAN`."""
-        self.discriminator_optimizer, _ = self.optimizers(use_pl_optimizer=False)
-        self.generator_optimizer = self.optimizers()[1]
+        """Take the optimizers."""
+        super().on_train_start()
+        (self.discriminator_optimizer,) = self.discriminator_optimizers
 
     def pretrain(self, data: SemiSupervisedData) -> None:
         """Initialize the discriminator on unlabeled images."""

@@ -1,6 +1,6 @@
 """What the GANs of this package share whose discriminator is also the classifier."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,12 +8,16 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sgan_lab.cuda_graph import Recorded
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.semi_supervised_module import SemiSupervisedModule
 
 
 class SemiSupervisedGAN(SemiSupervisedModule):
     """A generator and a discriminator that are trained in steps of their own.
+
+    Its hyperparameters include `cuda_graph`: whether, on one GPU, iterations are recorded once and
+    replayed, see `Recorded`.
 
     Attributes:
         generator: a network from noise to images in [-1, 1].
@@ -54,6 +58,31 @@ class SemiSupervisedGAN(SemiSupervisedModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+
+    def on_train_start(self) -> None:
+        """Take the optimizers; on a GPU, have iterations recorded.
+
+        Lightning's `global_step` counts the steps of the optimizers it has wrapped. With only the
+        generator's wrapped it is the number of iterations, and so is every step that loggers,
+        checkpoints and `max_steps` derive from it.
+        """
+        *self.discriminator_optimizers, _ = self.optimizers(use_pl_optimizer=False)
+        self.generator_optimizer = self.optimizers()[-1]
+        if self.hparams.cuda_graph and self.on_gpu and self.trainer.world_size == 1:
+            batches = self.trainer.train_dataloader
+            batches.draw = Recorded(batches.draw)
+            self.training_step = Recorded(
+                self.training_step, self.trainer.optimizers, self.step_kind, self.count_iteration
+            )
+
+    def step_kind(self) -> Hashable:
+        """What the coming training step depends on besides its batch and what is on the device."""
+
+    def count_iteration(self) -> None:
+        """Have Lightning count a step of the generator's optimizer that it has not seen."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
 
     def pretrain(self, data: SemiSupervisedData) -> None:
         """What comes before the first iteration; not called where a checkpoint holds its result."""

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 from pytorch_lightning import LightningModule
+from torch import Tensor
 
 from sgan_lab import plots
 from sgan_lab.data import SemiSupervisedBatches, SemiSupervisedData
@@ -30,7 +31,11 @@ class SemiSupervisedModule(LightningModule):
         factor = linear_decay(self.global_step, self.hparams.iterations, self.learning_rate_decay)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = factor * optimizer.defaults["lr"]
+                learning_rate = factor * optimizer.defaults["lr"]
+                if isinstance(group["lr"], Tensor):  # which a recorded step reads
+                    group["lr"].fill_(learning_rate)
+                else:
+                    group["lr"] = learning_rate
 
     @property
     def training_limit(self) -> dict[str, int]:

@@ -32,6 +32,7 @@ class SGAN(SemiSupervisedGAN):
         labeled_learning_rate: of the labeled step.
         unlabeled_learning_rate: of the real and the fake step.
         generator_learning_rate: of the generator step.
+        cuda_graph: whether, on one GPU, iterations are recorded once and replayed.
         compile: torch.compile's backend for both networks; None for no compilation.
         joint_update: whether the three discriminator steps make one update together, along
             the sum of the labeled loss and the mean of the real and the fake loss, with the
@@ -60,6 +61,7 @@ class SGAN(SemiSupervisedGAN):
         labeled_learning_rate: float,
         unlabeled_learning_rate: float,
         generator_learning_rate: float,
+        cuda_graph: bool = False,
         compile: str | None = None,  # noqa: A002
         joint_update: bool = False,
         feature_matching: bool = False,
@@ -181,16 +183,9 @@ class SGAN(SemiSupervisedGAN):
         ]
 
     def on_train_start(self) -> None:
-        """Compile, and take the optimizers, so that Lightning counts one step an iteration.
-
-        Lightning's `global_step` counts the steps of the optimizers it has wrapped. With only the
-        generator's wrapped it is the number of iterations, and so is every step that loggers,
-        checkpoints and `max_steps` derive from it.
-        """
+        """Compile the networks, and take the optimizers."""
         if self.hparams.compile:
             self.discriminator.compile(backend=self.hparams.compile)
             self.generator.compile(backend=self.hparams.compile)
-        self.labeled_optimizer, self.unlabeled_optimizer, _ = self.optimizers(
-            use_pl_optimizer=False
-        )
-        self.generator_optimizer = self.optimizers()[2]
+        super().on_train_start()
+        self.labeled_optimizer, self.unlabeled_optimizer = self.discriminator_optimizers

@@ -90,6 +90,7 @@ def train(folder: Path) -> dict[str, Any]:
         commit = git_commit()  # now, since the checkout may change while the run trains
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
+        torch.backends.cudnn.deterministic = True  # equal seeds, equal results
         pl.seed_everything(config.seed, verbose=False)
         # Lightning would seed again by it when it connects processes, all of them alike.
         os.environ.pop("PL_GLOBAL_SEED")

@@ -1,0 +1,86 @@
+"""Functions recorded as CUDA graphs: a GPU runs hundreds of small kernels by one launch."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+WARM_UP = 3  # calls, in which optimizers and libraries allocate what they keep
+
+
+class Recording(NamedTuple):
+    """A recorded call, with the tensors that it reads and those that it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: Sequence[Tensor]
+    outputs: Any
+
+
+class Recorded:
+    """A function of tensors that is called some times, then recorded, and from then on replayed.
+
+    A replay draws new random numbers, and gives the same results as the function. What the function
+    reads or decides in Python stays as it was when it was recorded: what changes must be in
+    tensors, such as learning rates, or in `kind`.
+
+    Args:
+        function: a training step or a draw of batches; its tensors always have the same shapes.
+        optimizers: whose steps are in it, fused; their learning rates become tensors.
+        kind: what the function depends on in Python; a recording is made for each value.
+        on_replay: does what the function does in Python; called before each replay.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        optimizers: Sequence[Optimizer] = (),
+        kind: Callable[[], Hashable] = lambda: None,
+        on_replay: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.function = function
+        self.groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group in self.groups:
+            group["lr"] = torch.as_tensor(group["lr"], device=group["params"][0].device)
+        self.kind = kind
+        self.on_replay = on_replay
+        self.calls: Counter[Hashable] = Counter()
+        self.recordings: dict[Hashable, Recording] = {}
+
+    def __call__(self, inputs: Sequence[Tensor] = (), *others: Any) -> Any:
+        """What the function returns; the next call may write it anew.
+
+        Args:
+            inputs: the tensors that differ from call to call, if any; kept, and written to.
+            others: further arguments of the function.
+        """
+        arguments = (inputs, *others) if inputs else ()
+        kind = self.kind()
+        if self.calls[kind] < WARM_UP:
+            self.calls[kind] += 1
+            return self.function(*arguments)
+        if kind in self.recordings:
+            self.on_replay()
+        else:
+            self.recordings[kind] = self.record(arguments)
+        graph, recorded_inputs, outputs = self.recordings[kind]
+        for recorded, given in zip(recorded_inputs, inputs, strict=True):
+            recorded.copy_(given)  # does nothing where a recorded draw wrote to this tensor
+        graph.replay()
+        return outputs
+
+    def record(self, arguments: Sequence[Any]) -> Recording:
+        """Record a call; on the device nothing is computed yet."""
+        graph = torch.cuda.CUDAGraph()
+        self.set_capturable(True)
+        with torch.cuda.graph(graph):
+            outputs = self.function(*arguments)
+        self.set_capturable(False)  # else torch warns of steps that are not recorded
+        return Recording(graph, arguments[0] if arguments else (), outputs)
+
+    def set_capturable(self, value: bool) -> None:
+        """Tell the optimizers whether their next steps are recorded."""
+        for group in self.groups:
+            group["capturable"] = value

@@ -3,7 +3,8 @@
 `plain` is the tutorial's loop in the simplest PyTorch; `bare` is the package's SGAN without
 Lightning, Hydra and logging; `run` is `python -m sgan_lab.run` with all of them. Each is a process
 of its own; they take turns, in the opposite order every other round, and only ratios within a round
-count, since machines are noisy. Needs MNIST in the folder that SGAN_LAB_DATA names, or in data/.
+count, since machines are noisy. With `--device cuda` all are on a GPU, and `bare` and `run` record
+their steps. Needs MNIST in the folder that SGAN_LAB_DATA names, or in data/.
 """
 
 import argparse
@@ -95,19 +96,21 @@ def plain_loop(
         images: bytes (N, 1, 28, 28), of which the first len(labels) are the labeled ones.
         labels: of the labeled images.
         batch: images a batch.
+
+    All are on one device.
     """
     labeled_adam = torch.optim.Adam(discriminator.parameters(), lr=3e-4, eps=1e-7)
     unlabeled_adam = torch.optim.Adam(discriminator.parameters(), lr=1e-3, eps=1e-7)
     generator_adam = torch.optim.Adam(generator.parameters(), lr=1e-3, eps=1e-7)
-    dtype = next(generator.parameters()).dtype
+    dtype, device = next(generator.parameters()).dtype, images.device
     while True:
-        chosen = torch.randint(len(labels), (batch,))
-        chosen_unlabeled = torch.randint(len(labels), len(images), (batch,))
+        chosen = torch.randint(len(labels), (batch,), device=device)
+        chosen_unlabeled = torch.randint(len(labels), len(images), (batch,), device=device)
         labeled_images = images[chosen].to(dtype) / 127.5 - 1
         unlabeled_images = images[chosen_unlabeled].to(dtype) / 127.5 - 1
         generator.eval()
         with torch.no_grad():
-            fake_images = generator(torch.randn(batch, 100, dtype=dtype))
+            fake_images = generator(torch.randn(batch, 100, dtype=dtype, device=device))
         generator.train()
 
         labeled_adam.zero_grad()
@@ -123,55 +126,68 @@ def plain_loop(
         unlabeled_adam.step()
 
         generator_adam.zero_grad()
-        fake_images = generator(torch.randn(batch, 100, dtype=dtype))
+        fake_images = generator(torch.randn(batch, 100, dtype=dtype, device=device))
         F.softplus(-discriminator(fake_images).logsumexp(1)).mean().backward()
         generator_adam.step()
         yield
 
 
-def plain() -> Iterator[None]:
+def plain(device: torch.device) -> Iterator[None]:
     """The plain loop on MNIST with 100 labels."""
     from torchvision.datasets import MNIST
 
     data = MNIST(DATA, train=True)
-    generator, discriminator = plain_generator(), plain_discriminator()
-    return plain_loop(generator, discriminator, data.data.unsqueeze(1), data.targets[:100])
+    images, labels = data.data.unsqueeze(1).to(device), data.targets[:100].to(device)
+    return plain_loop(
+        plain_generator().to(device), plain_discriminator().to(device), images, labels
+    )
 
 
 def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
     """The iterations of the package's SGAN without end, its training step called in a loop."""
+    from sgan_lab.cuda_graph import Recorded
     from sgan_lab.data import SemiSupervisedBatches
     from sgan_lab.sgan import SGAN
 
-    sgan = SGAN(data.image_shape, data.class_names, 0, 0, 0, 3e-4, 1e-3, 1e-3)
+    device = data.unlabeled_images.device
+    sgan = SGAN(data.image_shape, data.class_names, 0, 0, 0, 3e-4, 1e-3, 1e-3).to(device)
     optimizers = sgan.configure_optimizers()
     sgan.labeled_optimizer, sgan.unlabeled_optimizer, sgan.generator_optimizer = optimizers
     sgan.manual_backward = Tensor.backward
-    for batch in SemiSupervisedBatches(data, sys.maxsize):
-        sgan.training_step(batch, 0)
+    batches, step = SemiSupervisedBatches(data, sys.maxsize), sgan.training_step
+    if device.type == "cuda":
+        batches.draw = Recorded(batches.draw)
+        step = Recorded(step, optimizers)
+    for batch in batches:
+        step(batch, 0)
         yield
 
 
-def bare() -> Iterator[None]:
+def bare(device: torch.device) -> Iterator[None]:
     """The package's SGAN on the same data."""
     from sgan_lab.data import torchvision_images
 
-    return sgan_loop(torchvision_images("MNIST", DATA, 100, "first", 32))
+    return sgan_loop(torchvision_images("MNIST", DATA, 100, "first", 32).to(device))
 
 
-LOOPS: dict[str, Callable[[], Iterator[None]]] = {"plain": plain, "bare": bare}
+LOOPS: dict[str, Callable[[torch.device], Iterator[None]]] = {"plain": plain, "bare": bare}
 WARM_UP = 5  # iterations
 
 
-def time_loop(name: str, iterations: int, threads: int) -> float:
+def time_loop(name: str, iterations: int, threads: int, device: torch.device) -> float:
     """Iterations per second of a loop in this process."""
     torch.set_num_threads(threads)
-    loop = LOOPS[name]()
-    for _ in range(WARM_UP):
-        next(loop)
+    loop = LOOPS[name](device)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            next(loop)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    run(WARM_UP)
     started = time.perf_counter()
-    for _ in range(iterations):
-        next(loop)
+    run(iterations)
     return iterations / (time.perf_counter() - started)
 
 
@@ -201,20 +217,22 @@ def run_child(*arguments: object) -> Child:
     return Child(output, time.perf_counter() - started, usage.ru_maxrss / 1024)
 
 
-def measure(name: str, iterations: int, threads: int) -> dict[str, float]:
+def measure(name: str, iterations: int, threads: int, device: str) -> dict[str, float]:
     """Speed (iterations/s) and peak resident size (MiB) of a loop in a process of its own."""
     if name in LOOPS:
-        child = run_child(
-            __file__, "--only", name, "--iterations", iterations, "--threads", threads
-        )
+        options = {"only": name, "iterations": iterations, "threads": threads, "device": device}
+        child = run_child(__file__, *(f"--{key}={value}" for key, value in options.items()))
         return {"speed": float(child.output), "memory": child.peak}
     with tempfile.TemporaryDirectory() as folder:
-        child = run_child("-m", "sgan_lab.run", *run_arguments(folder, iterations, threads))
+        arguments = run_arguments(folder, iterations, threads, device)
+        child = run_child("-m", "sgan_lab.run", *arguments)
         metrics = json.loads((Path(folder) / "run/metrics.json").read_text())
     return {"speed": metrics["iterations_per_second"], "memory": child.peak}
 
 
-def run_arguments(folder: str, iterations: int, threads: int, interval: int = 800) -> list[str]:
+def run_arguments(
+    folder: str, iterations: int, threads: int, device: str, interval: int = 800
+) -> list[str]:
     """The command line of `run`, which leaves its results in `folder`/run."""
     return [
         f"hydra.run.dir={folder}/run",
@@ -222,32 +240,33 @@ def run_arguments(folder: str, iterations: int, threads: int, interval: int = 80
         f"iterations={iterations}",
         f"sample_interval={interval}",
         f"num_threads={threads}",
+        f"trainer={'gpu' if device == 'cuda' else device}",
     ]
 
 
-def measure_start(threads: int) -> dict[str, float]:
+def measure_start(threads: int, device: str) -> dict[str, float]:
     """Seconds until `run` has made its first iteration, and those of imports and data alone."""
     imports = run_child("-c", IMPORTS.format(data=DATA)).seconds
     with tempfile.TemporaryDirectory() as folder:
         started = datetime.now()
-        run_child("-m", "sgan_lab.run", *run_arguments(folder, 1, threads, interval=1))
+        run_child("-m", "sgan_lab.run", *run_arguments(folder, 1, threads, device, interval=1))
         log = (Path(folder) / "run/run.log").read_text()
     first = next(line for line in log.splitlines() if "D loss supervised" in line)
     logged = datetime.strptime(first[1:24], "%Y-%m-%d %H:%M:%S,%f")
     return {"imports and data": imports, "run": (logged - started).total_seconds()}
 
 
-def compare(rounds: int, iterations: int, threads: int) -> pd.DataFrame:
+def compare(rounds: int, iterations: int, threads: int, device: str) -> pd.DataFrame:
     """Measure all in turns; the ratio of `bare` and `run` to `plain` within each round."""
     names = ["plain", "bare", "run"]
     rows = []
     for round_ in range(rounds):
         results = {}
         for name in names if round_ % 2 == 0 else reversed(names):
-            results[name] = measure(name, iterations, threads)
+            results[name] = measure(name, iterations, threads, device)
             speed, memory = results[name].values()
             print(f"round {round_ + 1}: {name:5} {speed:6.2f} it/s, {memory:5.0f} MiB", flush=True)
-        start = measure_start(threads)
+        start = measure_start(threads, device)
         speed = {name: results[name]["speed"] for name in names}
         rows.append(
             {
@@ -264,9 +283,9 @@ def compare(rounds: int, iterations: int, threads: int) -> pd.DataFrame:
 
 
 def print_operators(name: str, iterations: int, threads: int) -> None:
-    """Print where a loop's time goes, by operator and shapes."""
+    """Print where a loop's time on the CPU goes, by operator and shapes."""
     torch.set_num_threads(threads)
-    loop = LOOPS[name]()
+    loop = LOOPS[name](torch.device("cpu"))
     for _ in range(WARM_UP):
         next(loop)
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
@@ -292,16 +311,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times that each is measured")
     parser.add_argument("--iterations", type=int, default=200, help="iterations each time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
-    parser.add_argument("--profile", action="store_true", help="time by operator instead")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of all")
+    parser.add_argument("--profile", action="store_true", help="CPU time by operator instead")
     parser.add_argument("--only", choices=LOOPS, help="print the iterations/s of one loop")
     arguments = parser.parse_args()
     if arguments.only:
-        print(time_loop(arguments.only, arguments.iterations, arguments.threads))
+        device = torch.device(arguments.device)
+        print(time_loop(arguments.only, arguments.iterations, arguments.threads, device))
     elif arguments.profile:
         for name in LOOPS:
             print_operators(name, arguments.iterations, arguments.threads)
     else:
-        table = compare(arguments.rounds, arguments.iterations, arguments.threads)
+        table = compare(arguments.rounds, arguments.iterations, arguments.threads, arguments.device)
         print(table.to_markdown(floatfmt=".2f"))
 
 

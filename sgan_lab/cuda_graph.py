@@ -72,11 +72,19 @@ class Recorded:
         return outputs
 
     def record(self, arguments: Sequence[Any]) -> Recording:
-        """Record a call; on the device nothing is computed yet."""
+        """Record a call; on the device nothing is computed yet.
+
+        Raises:
+            RuntimeError: the function cannot be recorded, for one because it reads a value back.
+        """
         graph = torch.cuda.CUDAGraph()
         self.set_capturable(True)
-        with torch.cuda.graph(graph):
-            outputs = self.function(*arguments)
+        try:
+            with torch.cuda.graph(graph):
+                outputs = self.function(*arguments)
+        except RuntimeError as error:
+            message = "An iteration cannot be recorded; model.cuda_graph=false trains without."
+            raise RuntimeError(f"{message} {error}") from error
         self.set_capturable(False)  # else torch warns of steps that are not recorded
         return Recording(graph, arguments[0] if arguments else (), outputs)
 

@@ -99,6 +99,18 @@ def test_a_draw_has_no_inputs(graphs):
     assert graphs == [2]
 
 
+def test_what_cannot_be_recorded_names_the_key(graphs):
+    def draw():
+        if graphs:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    recorded = Recorded(draw)
+    for _ in range(WARM_UP):
+        recorded()
+    with pytest.raises(RuntimeError, match=r"model\.cuda_graph=false .* not permitted"):
+        recorded()
+
+
 MODELS = {
     "sgan": [],
     "improved_sgan": ["data.augmentation=1"],

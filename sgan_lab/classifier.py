@@ -8,18 +8,22 @@ import torch
 
 from sgan_lab.errors import DataError
 from sgan_lab.mlp_networks import MLPDiscriminator
-from sgan_lab.networks import Discriminator
+from sgan_lab.networks import Discriminator, PoolingDiscriminator
 
 # The first of these prefixes that a checkpoint's weights have is that of its classifier.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
 # Networks by the name of a weight that only they have.
-NETWORKS = {"layers.0.weight": Discriminator, "last.1.bias": MLPDiscriminator}
+NETWORKS = {
+    "layers.0.weight": Discriminator,
+    "convolutions.0.weight": PoolingDiscriminator,
+    "hidden.1.bias": MLPDiscriminator,
+}
 
 
 class Classifier(NamedTuple):
     """A trained discriminator in inference mode, with what is needed to feed and read it."""
 
-    network: Discriminator | MLPDiscriminator
+    network: Discriminator | PoolingDiscriminator | MLPDiscriminator
     image_shape: tuple[int, int, int]
     class_names: list[str]
 

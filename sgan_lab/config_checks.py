@@ -189,6 +189,7 @@ RULES = {
     "model.labeled_learning_rate": PositiveNumber(),
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
+    "model.discriminator": OneOf(["strided", "pooling"]),
     "model.cuda_graph": OneOf([False, True]),
     "model.compile": OneOf([None, "inductor", "eager"]),
     "model.joint_update": OneOf([False, True]),

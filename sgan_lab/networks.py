@@ -1,8 +1,9 @@
-"""Generator and discriminator of the tutorial (GANs in Action, chapter 7), for any image shape.
+"""Generator and discriminators for any image shape: the tutorial's, and a better classifier.
 
-The tutorial is written in Keras. Its 'same' padding is asymmetric, its weights start Glorot
-uniform with zero biases, and its batch normalisation keeps 0.99 of the running averages; the layers
-here do the same. Pixels lie in memory as in Keras too, channels last, which is faster on a CPU.
+The tutorial (GANs in Action, chapter 7) is written in Keras. Its 'same' padding is asymmetric, its
+weights start Glorot uniform with zero biases, and its batch normalisation keeps 0.99 of the running
+averages; the layers here do the same. Pixels lie in memory as in Keras too, channels last, which is
+faster on a CPU.
 """
 
 import math
@@ -188,7 +189,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Class logits of images; the classifier that training is about.
+    """Class logits of images; the tutorial's classifier.
 
     Args:
         image_shape: (channels, height, width) of an image.
@@ -220,3 +221,45 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
         return self.layers(images)
+
+
+class PoolingDiscriminator(nn.Module):
+    """A discriminator that classifies better than the tutorial's, in about the same time.
+
+    Its first two convolutions see 5x5 pixels, and max pooling halves images instead of strides.
+
+    Args:
+        image_shape: (channels, height, width) of an image; height and width at least 4.
+        num_classes: number of classes.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        # Pooling first: the maximum is the same, of a quarter of the ReLU's values.
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Conv2d(16, 32, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Conv2d(32, 64, KERNEL, padding=1),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Flatten(),
+        )
+        num_features = 64 * (height // 4) * (width // 4)
+        self.last = nn.Sequential(Dropout(0.5), nn.Linear(num_features, num_classes))
+        self.apply(initialize_like_keras)
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to the last hidden layer, flat."""
+        return self.convolutions(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
+        return self.last(self.features(images))
+
+
+DISCRIMINATORS = {"strided": Discriminator, "pooling": PoolingDiscriminator}

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
 from sgan_lab.data import SemiSupervisedBatch
-from sgan_lab.networks import Discriminator
+from sgan_lab.networks import DISCRIMINATORS
 from sgan_lab.schedules import ramp_up
 from sgan_lab.semi_supervised_module import SemiSupervisedModule
 
@@ -33,6 +33,7 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
         weight: of the unlabeled loss, after the ramp-up.
         ramp_up: fraction of training, at its start, in which the weight rises.
         unlabeled_batches: unlabeled batches with each labeled one.
+        discriminator: "strided", the tutorial's network, or "pooling", see `PoolingDiscriminator`.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class SemiSupervisedClassifier(SemiSupervisedModule):
         weight: float,
         ramp_up: float,
         unlabeled_batches: int = 1,
+        discriminator: str = "strided",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of the subclass, too
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches
-        self.discriminator = Discriminator(image_shape, len(class_names))
+        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""

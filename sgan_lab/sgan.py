@@ -13,7 +13,7 @@ from sgan_lab import losses
 from sgan_lab.alignment import DistributionAlignment
 from sgan_lab.averaging import RunningAverage
 from sgan_lab.data import SemiSupervisedBatch
-from sgan_lab.networks import Discriminator, Generator
+from sgan_lab.networks import DISCRIMINATORS, Generator
 from sgan_lab.semi_supervised_gan import SemiSupervisedGAN
 
 
@@ -32,6 +32,7 @@ class SGAN(SemiSupervisedGAN):
         labeled_learning_rate: of the labeled step.
         unlabeled_learning_rate: of the real and the fake step.
         generator_learning_rate: of the generator step.
+        discriminator: "strided", the tutorial's network, or "pooling", see `PoolingDiscriminator`.
         cuda_graph: whether, on one GPU, iterations are recorded once and replayed.
         compile: torch.compile's backend for both networks; None for no compilation.
         joint_update: whether the three discriminator steps make one update together, along
@@ -61,6 +62,7 @@ class SGAN(SemiSupervisedGAN):
         labeled_learning_rate: float,
         unlabeled_learning_rate: float,
         generator_learning_rate: float,
+        discriminator: str = "strided",
         cuda_graph: bool = False,
         compile: str | None = None,  # noqa: A002
         joint_update: bool = False,
@@ -75,7 +77,7 @@ class SGAN(SemiSupervisedGAN):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self.discriminator = Discriminator(image_shape, len(class_names))
+        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
         self.generator = Generator(image_shape)
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches

@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric
 from sgan_lab import losses, plots
 from sgan_lab.data import LabeledBatch, LabeledEpoch, SemiSupervisedData
 from sgan_lab.history import History
-from sgan_lab.networks import Discriminator
+from sgan_lab.networks import DISCRIMINATORS
 
 
 class Supervised(LightningModule):
@@ -22,6 +22,7 @@ class Supervised(LightningModule):
         class_names: a name for each label; kept in checkpoints for those who use the classifier.
         epochs: passes over the labeled images.
         learning_rate: of Adam.
+        discriminator: "strided", the tutorial's network, or "pooling", see `PoolingDiscriminator`.
     """
 
     log_interval = None  # loss and accuracy are means over an epoch: one point an epoch
@@ -32,10 +33,11 @@ class Supervised(LightningModule):
         class_names: Sequence[str],
         epochs: int,
         learning_rate: float,
+        discriminator: str = "strided",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.discriminator = Discriminator(image_shape, len(class_names))
+        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
         for metric in (self.mean_loss, self.mean_accuracy):

@@ -14,9 +14,11 @@ from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.errors import ExportError
 from sgan_lab.export import FORMATS, export
 from sgan_lab.mlp_networks import MLPDiscriminator
-from sgan_lab.networks import Discriminator
+from sgan_lab.networks import Discriminator, PoolingDiscriminator
 
 FORMAT_NAMES = ["safetensors", "onnx", "torchscript"]
+
+NETWORK_CLASSES = [Discriminator, PoolingDiscriminator, MLPDiscriminator]
 
 
 def run_export(*arguments, **environment):
@@ -46,9 +48,8 @@ def run_file(file_format, path, images):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         shape = json.loads(metadata["image_shape"])
-        network_class = {"Discriminator": Discriminator, "MLPDiscriminator": MLPDiscriminator}[
-            metadata["network"]
-        ]
+        classes = {network_class.__name__: network_class for network_class in NETWORK_CLASSES}
+        network_class = classes[metadata["network"]]
         network = network_class(shape, len(json.loads(metadata["class_names"]))).eval()
         network.load_state_dict(load_file(path))
         return metadata, network(images)
@@ -62,7 +63,7 @@ def run_file(file_format, path, images):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
-@pytest.mark.parametrize("network_class", [Discriminator, MLPDiscriminator])
+@pytest.mark.parametrize("network_class", NETWORK_CLASSES)
 @pytest.mark.parametrize("file_format", FORMAT_NAMES)
 def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
     network_class, file_format, tmp_path

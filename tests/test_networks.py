@@ -2,12 +2,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sgan_lab.networks import (
     Discriminator,
     Dropout,
     Generator,
+    PoolingDiscriminator,
     SameConv2d,
     SameConvTranspose2d,
 )
@@ -97,7 +99,26 @@ def test_networks_follow_the_image_shape(shape):
     images = Generator(shape)(torch.randn(2, 100))
     assert images.shape == (2, *shape)
     assert images.abs().max() <= 1
-    assert Discriminator(shape, num_classes=7)(images).shape == (2, 7)
+    for network_class in (Discriminator, PoolingDiscriminator):
+        discriminator = network_class(shape, num_classes=7)
+        assert discriminator(images).shape == (2, 7)
+        last = list(discriminator.parameters())[-2]
+        assert discriminator.features(images).shape == (2, last.shape[1])
+
+
+def test_pooling_discriminator_is_its_definition():
+    network = PoolingDiscriminator((3, 9, 14), num_classes=4).double().eval()
+    *convolutions, weight, bias = [each.detach() for each in network.parameters()]
+    images = torch.rand(2, 3, 9, 14, dtype=torch.float64) * 2 - 1
+    x = images
+    for kernel, offset, padding in zip(
+        convolutions[::2], convolutions[1::2], (2, 2, 1), strict=True
+    ):
+        x = F.leaky_relu(F.conv2d(x, kernel, offset, padding=padding), 0.01)
+        if padding == 2:
+            x = F.max_pool2d(x, 2)
+    torch.testing.assert_close(network.features(images).detach(), x.flatten(1))
+    torch.testing.assert_close(network(images).detach(), x.flatten(1) @ weight.T + bias)
 
 
 def test_networks_have_the_tutorials_number_of_weights():
@@ -109,7 +130,14 @@ def test_networks_have_the_tutorials_number_of_weights():
     assert sum(w.numel() for w in Generator((1, 28, 28)).parameters()) == generator
 
 
-@pytest.mark.parametrize("network", [Generator((1, 28, 28)), Discriminator((1, 28, 28), 10)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Generator((1, 28, 28)),
+        Discriminator((1, 28, 28), 10),
+        PoolingDiscriminator((1, 28, 28), 10),
+    ],
+)
 def test_weights_start_glorot_uniform_and_biases_zero(network):
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     assert len(layers) == 4

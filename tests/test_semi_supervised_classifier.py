@@ -88,6 +88,8 @@ def prepare(folder, name):
     settings = [f"model={name}", "iterations=6", "sample_interval=3", "model.log_interval=1"]
     settings += ["data.augmentation=1", f"logger.tensorboard.save_dir={folder}", "seed=3"]
     settings += [f"callbacks.checkpoint.dirpath={folder}/checkpoints"]
+    if name.startswith("improved"):
+        settings.append("model.discriminator=pooling")
     with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
         config = compose("config", [*TINY, *settings])
     folder.mkdir()

@@ -49,30 +49,31 @@ class Recorded:
         self.calls: Counter[Hashable] = Counter()
         self.recordings: dict[Hashable, Recording] = {}
 
-    def __call__(self, inputs: Sequence[Tensor] = (), *others: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         """What the function returns; the next call may write it anew.
 
         Args:
-            inputs: the tensors that differ from call to call, if any; kept, and written to.
-            others: further arguments of the function.
+            arguments: of the function; the first one, if any, is a sequence of the tensors that
+                differ from call to call. Those of the recorded call are kept, and written to.
         """
-        arguments = (inputs, *others) if inputs else ()
         kind = self.kind()
         if self.calls[kind] < WARM_UP:
             self.calls[kind] += 1
             return self.function(*arguments)
+        inputs = arguments[0] if arguments else ()
         if kind in self.recordings:
             self.on_replay()
         else:
-            self.recordings[kind] = self.record(arguments)
+            graph, outputs = self.record(arguments)
+            self.recordings[kind] = Recording(graph, inputs, outputs)
         graph, recorded_inputs, outputs = self.recordings[kind]
         for recorded, given in zip(recorded_inputs, inputs, strict=True):
             recorded.copy_(given)  # does nothing where a recorded draw wrote to this tensor
         graph.replay()
         return outputs
 
-    def record(self, arguments: Sequence[Any]) -> Recording:
-        """Record a call; on the device nothing is computed yet.
+    def record(self, arguments: Sequence[Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
+        """Record a call, and return what it returned; on the device nothing is computed yet.
 
         Raises:
             RuntimeError: the function cannot be recorded, for one because it reads a value back.
@@ -86,7 +87,7 @@ class Recorded:
             message = "An iteration cannot be recorded; model.cuda_graph=false trains without."
             raise RuntimeError(f"{message} {error}") from error
         self.set_capturable(False)  # else torch warns of steps that are not recorded
-        return Recording(graph, arguments[0] if arguments else (), outputs)
+        return graph, outputs
 
     def set_capturable(self, value: bool) -> None:
         """Tell the optimizers whether their next steps are recorded."""

@@ -1,4 +1,4 @@
-"""Recording without a GPU is tested on a stand-in for CUDA graphs that runs the step again."""
+"""Without a GPU, on a stand-in: what is recorded is run, and replays are only counted."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -87,7 +87,6 @@ def test_lightning_counts_replayed_iterations(graphs, monkeypatch):
     trainer.fit(sgan, sgan.batches(make_data()))
     assert trainer.global_step == iterations
     assert graphs == [4, 4]  # draws and steps
-    # On the CPU, what is recorded is run, and replays of the stand-in do nothing.
     (optimizer, *_) = trainer.optimizers
     assert {state["step"].item() for state in optimizer.state.values()} == {WARM_UP + 1}
 

@@ -190,6 +190,7 @@ RULES = {
     "model.unlabeled_learning_rate": PositiveNumber(),
     "model.generator_learning_rate": PositiveNumber(),
     "model.discriminator": OneOf(["strided", "pooling"]),
+    "model.generator_channels": Integer(4, 4096),
     "model.cuda_graph": OneOf([False, True]),
     "model.compile": OneOf([None, "inductor", "eager"]),
     "model.joint_update": OneOf([False, True]),

@@ -158,26 +158,29 @@ class Generator(nn.Module):
 
     Args:
         image_shape: (channels, height, width) of an image; height and width at least 4.
+        first_channels: of the first feature map, at least 4; the next two have a half and a
+            quarter of them. The tutorial has 256.
     """
 
     noise_size = 100
 
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], first_channels: int = 256) -> None:
         super().__init__()
         channels, height, width = image_shape
         half = (math.ceil(height / 2), math.ceil(width / 2))
         quarter = (math.ceil(half[0] / 2), math.ceil(half[1] / 2))
+        second_channels, third_channels = first_channels // 2, first_channels // 4
         self.layers = nn.Sequential(
-            nn.Linear(self.noise_size, 256 * quarter[0] * quarter[1]),
-            nn.Unflatten(1, (*quarter, 256)),
+            nn.Linear(self.noise_size, first_channels * quarter[0] * quarter[1]),
+            nn.Unflatten(1, (*quarter, first_channels)),
             Permute([0, 3, 1, 2]),
-            SameConvTranspose2d(256, 128, half),
-            batch_norm(128),
+            SameConvTranspose2d(first_channels, second_channels, half),
+            batch_norm(second_channels),
             nn.LeakyReLU(LEAKY_SLOPE),
-            nn.ConvTranspose2d(128, 64, KERNEL, padding=1),
-            batch_norm(64),
+            nn.ConvTranspose2d(second_channels, third_channels, KERNEL, padding=1),
+            batch_norm(third_channels),
             nn.LeakyReLU(LEAKY_SLOPE),
-            SameConvTranspose2d(64, channels, (height, width)),
+            SameConvTranspose2d(third_channels, channels, (height, width)),
             nn.Tanh(),
         )
         self.apply(initialize_like_keras)

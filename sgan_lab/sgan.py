@@ -33,6 +33,7 @@ class SGAN(SemiSupervisedGAN):
         unlabeled_learning_rate: of the real and the fake step.
         generator_learning_rate: of the generator step.
         discriminator: "strided", the tutorial's network, or "pooling", see `PoolingDiscriminator`.
+        generator_channels: of the generator's first feature map, see `Generator`.
         cuda_graph: whether, on one GPU, iterations are recorded once and replayed.
         compile: torch.compile's backend for both networks; None for no compilation.
         joint_update: whether the three discriminator steps make one update together, along
@@ -63,6 +64,7 @@ class SGAN(SemiSupervisedGAN):
         unlabeled_learning_rate: float,
         generator_learning_rate: float,
         discriminator: str = "strided",
+        generator_channels: int = 256,
         cuda_graph: bool = False,
         compile: str | None = None,  # noqa: A002
         joint_update: bool = False,
@@ -78,7 +80,7 @@ class SGAN(SemiSupervisedGAN):
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
-        self.generator = Generator(image_shape)
+        self.generator = Generator(image_shape, generator_channels)
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches
         self.views = 2 if consistency_weight else 1

@@ -33,6 +33,7 @@ BAD_VALUES = [
     ("model.generator_learning_rate=inf", "must be a finite number > 0"),
     ("model.labeled_learning_rate=-1e-3", "must be a finite number > 0"),
     ("model.labeled_learning_rate=fast", "must be a finite number > 0"),
+    ("model.generator_channels=3", "must be an integer 4 to 4096"),
     ("model.log_interval=0", "must be an integer >= 1"),
     ("callbacks.samples.num_images=0", "must be an integer 1 to 10000"),
 ]

@@ -96,9 +96,10 @@ def test_dropout_keeps_what_it_should_and_scales_it():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_networks_follow_the_image_shape(shape):
-    images = Generator(shape)(torch.randn(2, 100))
-    assert images.shape == (2, *shape)
-    assert images.abs().max() <= 1
+    for first_channels in (256, 6):
+        images = Generator(shape, first_channels)(torch.randn(2, 100))
+        assert images.shape == (2, *shape)
+        assert images.abs().max() <= 1
     for network_class in (Discriminator, PoolingDiscriminator):
         discriminator = network_class(shape, num_classes=7)
         assert discriminator(images).shape == (2, 7)
@@ -128,6 +129,11 @@ def test_networks_have_the_tutorials_number_of_weights():
     generator += 2 * (128 + 64)
     assert sum(w.numel() for w in Discriminator((1, 28, 28), 10).parameters()) == discriminator
     assert sum(w.numel() for w in Generator((1, 28, 28)).parameters()) == generator
+
+
+def test_generator_halves_its_channels_twice():
+    shapes = [w.shape[:2] for w in Generator((3, 28, 28), 30).parameters() if w.dim() == 4]
+    assert shapes == [(30, 15), (15, 7), (7, 3)]
 
 
 @pytest.mark.parametrize(

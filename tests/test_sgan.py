@@ -150,7 +150,7 @@ def generate(weights, averages, z, training):
     """The generator's formula; `averages` holds mean, variance, count of both norms."""
     w0, b0, w1, b1, g1, s1, w2, b2, g2, s2, w3, b3 = weights
     m1, v1, _, m2, v2, _ = averages
-    x = (z @ w0.T + b0).view(-1, 7, 7, 256).permute(0, 3, 1, 2)
+    x = (z @ w0.T + b0).view(len(z), 7, 7, -1).permute(0, 3, 1, 2)
     x = F.conv_transpose2d(x, w1, b1, stride=2)[:, :, :14, :14]
     x = F.leaky_relu(F.batch_norm(x, m1, v1, g1, s1, training, 0.01, 1e-3), 0.01)
     x = F.conv_transpose2d(x, w2, b2, padding=1)
@@ -167,6 +167,7 @@ IMPROVEMENTS = {
     "unlabeled_batches": 2,
     "averaging_rate": 1.5,  # a decay of 0.7 over five iterations
     "learning_rate_decay": 0.5,
+    "generator_channels": 12,
 }
 
 

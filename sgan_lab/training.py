@@ -72,8 +72,8 @@ FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HPa
 def keep_freed_memory() -> None:
     """Have glibc keep what an iteration frees for the next one; without glibc, nothing.
 
-    It would return the memory to the system, and get it back cleared, page by page: a twelfth of
-    the CPU time where batches are large.
+    It would return the memory to the system, and get it back cleared, page by page: a sixth of the
+    time where batches are large.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
     try:

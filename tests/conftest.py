@@ -4,11 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from sgan_lab import run
 from sgan_lab.checkpoints import checkpoints
 
 TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
-RUN = [*TINY, "data.num_labeled=50", "sample_interval=4", "model.log_interval=1"]
+# One that can be interrupted; its last interval is a short one.
+RUN = [*TINY, "data.num_labeled=50", "sample_interval=6", "model.log_interval=3", "seed=3"]
+WHOLE_OUTPUT = "output.txt"
 
 
 @pytest.fixture(scope="session")
@@ -22,14 +26,24 @@ def mnist_root() -> Path:
     return root
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Path:
+    """Folder of a run that all processes of pytest-xdist share: the first to need it trains it."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / WHOLE_OUTPUT).exists():
+            command = [sys.executable, "-m", "sgan_lab.run", *arguments, f"hydra.run.dir={folder}"]
+            result = subprocess.run(command, cwd=folder.parent, check=True, capture_output=True)
+            (folder / WHOLE_OUTPUT).write_bytes(result.stdout)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def baseline_run(tmp_path_factory) -> Path:
     """Folder of a short run on digits, good enough to be right and wrong; tests only read it."""
-    folder = tmp_path_factory.mktemp("baseline") / "run"
-    command = [sys.executable, "-m", "sgan_lab.run", "data=digits", "model=supervised"]
-    options = ["model.epochs=5", "num_threads=1", "trainer=cpu", f"hydra.run.dir={folder}"]
-    subprocess.run([*command, *options], cwd=folder.parent, check=True, capture_output=True)
-    return folder
+    return made_once(tmp_path_factory, "baseline", *TINY, "model=supervised", "model.epochs=5")
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +55,7 @@ def checkpoint(baseline_run) -> Path:
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory) -> Path:
     """Folder of a run of 40 iterations that was not interrupted; tests only read it."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    command = [sys.executable, "-m", "sgan_lab.run", *RUN, "iterations=40"]
-    command.append(f"hydra.run.dir={folder}")
-    subprocess.run(command, cwd=folder.parent, check=True, capture_output=True)
-    return folder
+    return made_once(tmp_path_factory, "whole", *RUN, "iterations=40")
 
 
 @pytest.fixture
@@ -64,3 +74,25 @@ def command_line(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch, capsys):
+    """The same in this process, for what ends before a run begins; it is faster by the imports."""
+
+    def run_here(*arguments: str) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        monkeypatch.setattr(run, "handle_signals", lambda _: None)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        status = 0
+        try:
+            run.main()
+        except SystemExit as exit_:
+            status = exit_.code
+            if isinstance(status, str):  # as the interpreter would
+                print(status, file=sys.stderr)
+                status = 1
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run_here

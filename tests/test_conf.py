@@ -10,21 +10,21 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 TUNED = sorted(path.stem for path in (CONF / "model" / "tuned").glob("*.yaml"))
 
 
-def compose(command_line, *arguments):
-    result = command_line("--cfg", "job", *arguments)
+def compose(program, *arguments):
+    result = program("--cfg", "job", *arguments)
     assert result.returncode == 0, result.stderr
     return OmegaConf.create(result.stdout)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_composes_and_yields_to_the_command_line(command_line, experiment):
-    config = compose(command_line, f"experiment={experiment}", "data.num_labeled=77")
+def test_every_experiment_composes_and_yields_to_the_command_line(program, experiment):
+    config = compose(program, f"experiment={experiment}", "data.num_labeled=77")
     assert config.data.num_labeled == 77
 
 
 @pytest.mark.parametrize("arguments", [[], ["experiment=tutorial_sgan"]])
-def test_the_sgan_of_the_tutorial(command_line, arguments):
-    config = compose(command_line, *arguments)
+def test_the_sgan_of_the_tutorial(program, arguments):
+    config = compose(program, *arguments)
     assert (config.iterations, config.sample_interval) == (8000, 800)
     assert (config.data.name, config.data.num_labeled, config.data.batch_size) == ("MNIST", 100, 32)
     assert config.data.labeled_split == "first"
@@ -33,8 +33,8 @@ def test_the_sgan_of_the_tutorial(command_line, arguments):
     assert config.model.generator_learning_rate == 1e-3
 
 
-def test_feature_matching_is_the_papers(command_line):
-    config = compose(command_line, "experiment=feature_matching")
+def test_feature_matching_is_the_papers(program):
+    config = compose(program, "experiment=feature_matching")
     assert config.iterations == 300 * 60000 / 100
     data, model = config.data, config.model
     assert (data.name, data.num_labeled, data.batch_size) == ("MNIST", 100, 100)
@@ -43,8 +43,8 @@ def test_feature_matching_is_the_papers(command_line):
     assert (model.unlabeled_weight, model.averaging_rate / config.iterations) == (1, 1e-4)
 
 
-def test_bad_gan_is_the_authors_program_for_mnist(command_line):
-    model = compose(command_line, "experiment=feature_matching", "model=bad_gan").model
+def test_bad_gan_is_the_authors_program_for_mnist(program):
+    model = compose(program, "experiment=feature_matching", "model=bad_gan").model
     assert (model.learning_rate, model.generator_learning_rate, model.beta1) == (3e-3, 1e-3, 0.5)
     assert (model.low_density_weight, model.low_density_start) == (1e-4, 9000)
     assert (model.unlabeled_weight, model.feature_matching_weight) == (1, 1)
@@ -52,8 +52,8 @@ def test_bad_gan_is_the_authors_program_for_mnist(command_line):
 
 
 @pytest.mark.parametrize(("experiment", "labels"), [("baseline", 100), ("10k", 10000)])
-def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
-    config = compose(command_line, f"experiment=tutorial_{experiment}")
+def test_the_baselines_of_the_tutorial(program, experiment, labels):
+    config = compose(program, f"experiment=tutorial_{experiment}")
     assert (config.data.name, config.data.num_labeled, config.data.batch_size) == (
         "MNIST",
         labels,
@@ -63,27 +63,26 @@ def test_the_baselines_of_the_tutorial(command_line, experiment, labels):
     assert config.model._target_ == "sgan_lab.supervised.Supervised"
 
 
-def test_the_data_folder_comes_from_the_environment(command_line):
-    result = command_line("--cfg", "job", "--resolve", "-p", "data.root", SGAN_LAB_DATA="/some")
+def test_the_data_folder_comes_from_the_environment(program, monkeypatch):
+    monkeypatch.setenv("SGAN_LAB_DATA", "/some")
+    result = program("--cfg", "job", "--resolve", "-p", "data.root")
     assert result.stdout.strip().endswith("/some")
 
 
 @pytest.mark.parametrize("model", TUNED)
-def test_a_tuned_model_differs_in_values_alone(command_line, model):
-    tuned, plain = (
-        compose(command_line, f"model={name}").model for name in (f"tuned/{model}", model)
-    )
+def test_a_tuned_model_differs_in_values_alone(program, model):
+    tuned, plain = (compose(program, f"model={name}").model for name in (f"tuned/{model}", model))
     assert tuned.keys() == plain.keys()
     assert tuned._target_ == plain._target_
     assert tuned != plain
 
 
-def test_the_trial_is_of_every_model_and_is_fair(command_line):
+def test_the_trial_is_of_every_model_and_is_fair(program):
     trial = OmegaConf.load(CONF / "experiment" / "trial.yaml")
     models = trial.hydra.sweeper.params.model.split(",")
     assert sorted(models) == [f"tuned/{model}" for model in TUNED]
     assert set(TUNED) == {path.stem for path in (CONF / "model").glob("*.yaml")}
     # As many updates of the baseline as the others have iterations.
-    config = compose(command_line, "experiment=trial", "model=tuned/supervised")
+    config = compose(program, "experiment=trial", "model=tuned/supervised")
     batches = -(-config.data.num_labeled // config.data.batch_size)
     assert config.model.epochs * batches == config.iterations

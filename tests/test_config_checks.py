@@ -121,16 +121,16 @@ def check(result, tmp_path, message):
 
 
 @pytest.mark.parametrize(("override", "allowed"), BAD_VALUES)
-def test_a_bad_value_is_named_with_what_is_allowed(command_line, tmp_path, override, allowed):
-    result = command_line(override)
+def test_a_bad_value_is_named_with_what_is_allowed(program, tmp_path, override, allowed):
+    result = program(override)
     check(result, tmp_path, f"{override.replace(chr(39), '').split('=')[0]}=")
     assert allowed in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("arguments", "message"), OTHER_GROUPS)
-def test_bad_values_of_other_groups_and_of_sweeps(command_line, tmp_path, arguments, message):
-    result = command_line(*arguments)
+def test_bad_values_of_other_groups_and_of_sweeps(program, tmp_path, arguments, message):
+    result = program(*arguments)
     check(result, tmp_path, message)
     assert result.stderr.count("\n") == 1
 
@@ -145,8 +145,8 @@ def test_bad_values_of_models_without_a_gan(model, setting, allowed):
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISSPELLED)
-def test_a_misspelled_name_gets_near_matches(command_line, tmp_path, arguments, message):
-    check(command_line(*arguments), tmp_path, message)
+def test_a_misspelled_name_gets_near_matches(program, tmp_path, arguments, message):
+    check(program(*arguments), tmp_path, message)
 
 
 def test_a_full_traceback_on_demand(command_line):

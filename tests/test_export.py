@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, safe_open
 import sgan_lab
 from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.errors import ExportError
-from sgan_lab.export import FORMATS, export
+from sgan_lab.export import FORMATS, export, main
 from sgan_lab.mlp_networks import MLPDiscriminator
 from sgan_lab.networks import Discriminator, PoolingDiscriminator
 
@@ -21,14 +20,9 @@ FORMAT_NAMES = ["safetensors", "onnx", "torchscript"]
 NETWORK_CLASSES = [Discriminator, PoolingDiscriminator, MLPDiscriminator]
 
 
-def run_export(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "sgan_lab.export", *map(str, arguments)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_export(*arguments):
+    command = [sys.executable, "-m", "sgan_lab.export", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def make_classifier(network_class):
@@ -136,16 +130,18 @@ def test_a_file_that_its_runtime_refuses_is_one_message(classifier, tmp_path, mo
     assert not (tmp_path / "file").exists()
 
 
-def test_errors_are_one_line(checkpoint, tmp_path):
-    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError(name='onnxruntime')")
-    output = tmp_path / "new.onnx"
-    arguments = (checkpoint, "--format", "onnx", "--output", output)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    missing = run_export(*arguments, PYTHONPATH=path)
-    assert missing.returncode == 1
-    assert missing.stderr == ("--format onnx needs onnxruntime: pip install 'sgan-lab[export]'\n")
-    assert not output.exists()
-    nowhere = run_export(*arguments[:-1], tmp_path / "absent" / "new.onnx")
-    assert nowhere.returncode == 1
-    assert nowhere.stderr.endswith("new.onnx cannot be written: No such file or directory.\n")
-    assert nowhere.stderr.count("\n") == 1
+def test_errors_are_one_line(checkpoint, tmp_path, monkeypatch):
+    def fail(output):
+        arguments = ["export", str(checkpoint), "--format", "onnx", "--output", str(output)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code
+
+    message = fail(tmp_path / "absent" / "new.onnx")
+    assert message.endswith("new.onnx cannot be written: No such file or directory.")
+    assert "\n" not in message
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    message = fail(tmp_path / "new.onnx")
+    assert message == "--format onnx needs onnxruntime: pip install 'sgan-lab[export]'"
+    assert not (tmp_path / "new.onnx").exists()

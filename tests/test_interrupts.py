@@ -97,7 +97,10 @@ def test_before_training_a_signal_ends_the_program_without_a_traceback(tmp_path)
 
 
 def test_an_interrupted_sweep_saves_its_job_and_goes_on(command_line, tmp_path, whole_run):
-    """Ctrl-C reaches all processes of a terminal's foreground group."""
+    """Ctrl-C reaches all processes of a terminal's foreground group.
+
+    In the end the job equals a single run of the same seed.
+    """
     sweep, first = tmp_path / "sweep", tmp_path / "sweep" / "iterations=40"
     with started(tmp_path, "-m", *RUN, "iterations=40,4", "hydra.sweep.dir=sweep") as process:
         wait_for_checkpoint(first)

@@ -10,6 +10,7 @@ import time
 import joblib
 import pandas as pd
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from sgan_lab.checkpoints import checkpoints
@@ -54,8 +55,11 @@ def test_a_failed_job_leaves_the_others_and_is_run_again_by_resume(command_line,
     sweep = tmp_path / "sweep"
     assert states(sweep) == {"data.root=bad": "failed", "data.root=good": "finished"}
     assert "0.jpg is no readable" in (sweep / "data.root=bad" / "run.log").read_text()
+    assert "1 of 2 runs have no result" in result.stdout
     report = (sweep / "report.md").read_text()
-    assert "data.root=bad" in report.split("## Runs without a result")[1]
+    without_result = report.split("## Runs without a result")[1].split("## Runs")[0]
+    assert "data.root=bad" in without_result
+    assert "data.root=good" not in without_result
 
     damaged.write_bytes(whole)
     complete = sweep / "data.root=good" / "metrics.json"
@@ -73,8 +77,17 @@ def test_a_failed_job_leaves_the_others_and_is_run_again_by_resume(command_line,
 
 def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_path):
     arguments = ["-m", *SHORT, "model=supervised", "model.epochs=1", "seed=0,1"]
-    assert command_line(*arguments, "hydra.sweep.dir=sweep").returncode == 0
+    result = command_line(*arguments, "hydra.sweep.dir=sweep")
+    assert result.returncode == 0, result.stderr
     sweep = tmp_path / "sweep"
+    assert "Test accuracy" in result.stdout
+    assert (sweep / "report.html").is_file()
+    of_seeds = [
+        torch.load(path, weights_only=True)["state_dict"]["discriminator.layers.0.weight"]
+        for path in sweep.glob("seed=*/checkpoints/*.ckpt")
+    ]
+    assert len(of_seeds) == 2
+    assert not torch.equal(*of_seeds)
     before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
     assert len(before) == 2
     grown = [*arguments[:-1], "seed=0", "data.num_labeled=100,50", "sweep.resume=sweep"]

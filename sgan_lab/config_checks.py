@@ -18,6 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from sgan_lab.config_files import CONFIG_PATH, load_config
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.resume import check_resumed_run
 from sgan_lab.settings import experiment_settings
@@ -233,6 +234,7 @@ def check_values(config: DictConfig) -> None:
         for key in OmegaConf.missing_keys(config[group]):
             raise ConfigError(key, "???", "has no default and must be given")
     experiment_settings(config)  # fails where a value cannot be resolved
+    check_model_keys(config)
     for key, rule in (RULES | data_rules(config) | model_rules(config)).items():
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
@@ -260,6 +262,23 @@ def check_groups(config: DictConfig) -> None:
                 raise ConfigError(key, value, str(Group()))
             if key not in ("logger", "callbacks", "sweep") and "_target_" not in value:
                 raise ConfigError(f"{key}._target_", None, "must be given")
+
+
+def check_model_keys(config: DictConfig) -> None:
+    """Check that all keys of the model are its own; an experiment may set those of another one.
+
+    A model's own are in the file of conf/model that is named as its module.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    *_, module, _ = ("", *config.model._target_.split("."))
+    for file in (CONFIG_PATH / "model").glob("*.yaml"):
+        if file.stem == module:
+            own = load_config(file).keys()
+            for key in config.model.keys() - own:
+                allowed = f"is no key of model={module}; must be one of {', '.join(sorted(own))}"
+                raise ConfigError(f"model.{key}", config.model[key], allowed)
 
 
 def class_names(config: DictConfig) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Configuration files that somebody else may have written or a disk may have damaged."""
+"""Where the configuration files are; those that another may have written or a disk damaged."""
 
 import stat
 from pathlib import Path
@@ -8,6 +8,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sgan_lab.errors import DataError
 
+PACKAGE = Path(__file__).parent
+# In a wheel the configs are inside the package, in a checkout beside it.
+CONFIG_PATH = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MAX_BYTES = 100_000  # of a file; a run's are some thousand
 MAX_VALUES = 10_000  # of a file with its aliases written out, as OmegaConf does
 

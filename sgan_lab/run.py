@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab import sweep
 from sgan_lab.composition import check_compositions
 from sgan_lab.config_checks import exit_on_error, explain
+from sgan_lab.config_files import CONFIG_PATH
 from sgan_lab.errors import UserError
 from sgan_lab.interrupts import Interrupted, end_at_once, handle_signals
 from sgan_lab.job import run_in_process
@@ -31,9 +32,6 @@ from sgan_lab.resume import complete_arguments
 from sgan_lab.status import Status, write_status
 from sgan_lab.terminal import log_to, print_result
 
-PACKAGE = Path(__file__).parent
-# In a wheel the configs are inside the package, in a checkout beside it.
-CONFIG_PATH = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
 
 

@@ -32,7 +32,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from sgan_lab.checkpoints import checkpoints, checksum_file, newest_intact, sha256
 from sgan_lab.classifier import Classifier, load_classifier
 from sgan_lab.config_checks import EXPLAINED, check_loggers, check_values, explain
-from sgan_lab.config_files import load_config
+from sgan_lab.config_files import CONFIG_PATH, load_config
 from sgan_lab.data import check_idx_file, read_image
 from sgan_lab.errors import DataError
 from sgan_lab.evaluate import run_test_set
@@ -41,7 +41,6 @@ from sgan_lab.networks import Discriminator
 from sgan_lab.report import facts, write_report
 from sgan_lab.report_figures import curves_figure, samples_figure
 from sgan_lab.resume import changed_settings, complete_arguments
-from sgan_lab.run import CONFIG_PATH
 from sgan_lab.runs import paired_differences, read_runs, summarize
 from sgan_lab.status import FILE, Status, read_status
 from tests.test_event_files import write_events

@@ -1,8 +1,10 @@
 """The named experiments compose, and the tutorial's say what the tutorial says."""
 
+import inspect
 from pathlib import Path
 
 import pytest
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -67,6 +69,22 @@ def test_the_data_folder_comes_from_the_environment(program, monkeypatch):
     monkeypatch.setenv("SGAN_LAB_DATA", "/some")
     result = program("--cfg", "job", "--resolve", "-p", "data.root")
     assert result.stdout.strip().endswith("/some")
+
+
+def arguments_of(model_class):
+    """Names of the arguments of a class, with those that it hands on to its base."""
+    names = set(inspect.signature(model_class).parameters)
+    if "training" in names:
+        names = names - {"training"} | arguments_of(model_class.__base__)
+    return names
+
+
+@pytest.mark.parametrize("model", TUNED)
+def test_a_model_has_a_key_for_each_argument(program, model):
+    """Another key is refused."""
+    config = compose(program, f"model={model}").model
+    of_data = {"image_shape", "class_names"}
+    assert config.keys() - {"_target_"} == arguments_of(get_class(config._target_)) - of_data
 
 
 @pytest.mark.parametrize("model", TUNED)

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from torchvision import datasets
 
 from sgan_lab.config_checks import Classes, check_values, class_names
+from sgan_lab.config_files import CONFIG_PATH
 from sgan_lab.errors import ConfigError
-from sgan_lab.run import CONFIG_PATH
 from sgan_lab.status import read_status
 
 BAD_VALUES = [
@@ -85,6 +85,11 @@ OTHER_GROUPS = [
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (["data=image_folder", "data.root=x", "data.image_size=[28]"], "must be [height, width]"),
     (["data=image_folder", "data.root=x", "data.image_size=[3,28]"], "integers >= 4"),
+    (
+        ["experiment=best", "model=improved_pi_model"],
+        "model.generator_channels=64: is no key of model=pi_model; must be one of _target_, discr",
+    ),
+    (["-m", "model=vat,sgan", "++model.epsilon=1"], "model.epsilon=1: is no key of model=sgan"),
     (["model._target_=os.system"], "model._target_=os.system: must be a class of sgan_lab, "),
     (["-m", "data.num_labeled=50,0"], "data.num_labeled=0: must be an integer 1 to 60000"),
     (["-m", "seed=1,2", "iterations=5,-5"], "iterations=-5: must be an integer >= 1"),

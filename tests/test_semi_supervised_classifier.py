@@ -16,12 +16,12 @@ from omegaconf import OmegaConf
 
 from sgan_lab.checkpoints import checkpoints
 from sgan_lab.classifier import load_classifier
+from sgan_lab.config_files import CONFIG_PATH
 from sgan_lab.data import digits, scale
 from sgan_lab.evaluate import evaluate
 from sgan_lab.export import export
 from sgan_lab.interrupts import Interrupted
 from sgan_lab.pseudo_label import PseudoLabel
-from sgan_lab.run import CONFIG_PATH
 from sgan_lab.runs import read_runs
 from sgan_lab.training import train
 from tests.conftest import TINY

@@ -13,6 +13,7 @@ from torch.optim import Adam, Optimizer
 from sgan_lab import losses, made
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.feature_matching import FeatureMatching
+from sgan_lab.mlp_networks import MLPGenerator
 
 # All of the program alone.
 BETA2 = 0.9999  # of both Adams
@@ -33,8 +34,10 @@ class BadGAN(FeatureMatching):
 
     The paper's density model is a PixelCNN++ that was trained before; here it is a MADE, which
     `pretrain` trains on the unlabeled images, in minutes on one core. It is less sharp: what is
-    dense for it need not be for a PixelCNN++. Both networks, their initialization and the running
-    average that is the classifier are those of `FeatureMatching`; the program has no average.
+    dense for it need not be for a PixelCNN++. The networks, their initialization and the running
+    average that is the classifier are those of `FeatureMatching`; but the generator's gains are
+    trained, as in the program, without which it does not recover where the discriminator has come
+    to tell all its images apart. The program has no average.
 
     Args:
         generator_learning_rate: of the generator, for the first two thirds; then it falls linearly
@@ -65,6 +68,7 @@ class BadGAN(FeatureMatching):
         **training: Any,
     ) -> None:
         super().__init__(**training)
+        self.generator = MLPGenerator(self.hparams.image_shape, train_gain=True)
         if low_density_weight:
             self.density = made.MADE(self.hparams.image_shape).requires_grad_(False)
             self.register_buffer("log_epsilon", torch.tensor(0.0))

@@ -56,16 +56,20 @@ class MLPGenerator(nn.Module):
 
     Args:
         image_shape: (channels, height, width) of an image.
+        train_gain: whether the gain of batch normalization is trained, from U(0, 1) on, as in the
+            program of Dai et al. 2017; else it stays 1.
     """
 
     noise_size = 100
 
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], train_gain: bool = False) -> None:
         super().__init__()
         layers = []
         for in_features, out_features in ((self.noise_size, 500), (500, 500)):
             norm = nn.BatchNorm1d(out_features, eps=1e-6, track_running_stats=False)
-            norm.weight.requires_grad_(False)  # stays 1
+            if train_gain:
+                nn.init.uniform_(norm.weight)
+            norm.weight.requires_grad_(train_gain)
             layers += [nn.Linear(in_features, out_features, bias=False), norm, nn.Softplus()]
             nn.init.xavier_uniform_(layers[-3].weight)
         pixels = weight_normalized(500, math.prod(image_shape), train_scale=True)

@@ -89,10 +89,10 @@ def classify(weights, features):
 
 def generate(weights, z):
     """Pixels in [0, 1]."""
-    w1, _, b1, w2, _, b2, *last = weights
-    for w, b in ((w1, b1), (w2, b2)):
+    w1, g1, b1, w2, g2, b2, *last = weights
+    for w, g, b in ((w1, g1, b1), (w2, g2, b2)):
         h = z @ w.T
-        h = (h - h.mean(0)) / (h.var(0, correction=0) + 1e-6).sqrt() + b
+        h = (h - h.mean(0)) / (h.var(0, correction=0) + 1e-6).sqrt() * g + b
         z = (1 + h.exp()).log()
     return 1 / (1 + (-linear(z, last)).exp())
 

@@ -30,6 +30,7 @@ def test_networks_train_what_the_authors_program_trains():
     generator = (100 * 500 + 500) + (500 * 500 + 500) + (500 * 784 + 784) + 784
     assert trained(MLPDiscriminator((1, 28, 28), 10)) == discriminator
     assert trained(MLPGenerator((1, 28, 28))) == generator
+    assert trained(MLPGenerator((1, 28, 28), train_gain=True)) == generator + 500 + 500
 
 
 def test_initialization_gives_every_unit_mean_0_and_variance_1():

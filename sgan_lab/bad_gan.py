@@ -13,10 +13,8 @@ from torch.optim import Adam, Optimizer
 from sgan_lab import losses, made
 from sgan_lab.data import SemiSupervisedData
 from sgan_lab.feature_matching import FeatureMatching
-from sgan_lab.mlp_networks import MLPGenerator
 
 # All of the program alone.
-BETA2 = 0.9999  # of both Adams
 GENERATOR_BETA1 = 0.0
 LOW_DENSITY_IMAGES = 30  # generated for the low-density term
 LOW_DENSITY_INTERVAL = 10  # iterations; the program draws which tenth of them has the term
@@ -41,7 +39,8 @@ class BadGAN(FeatureMatching):
 
     Args:
         generator_learning_rate: of the generator, for the first two thirds; then it falls linearly
-            to zero. The other learning rate and `beta1` are of the discriminator.
+            to zero. The other learning rate and `beta1` are of the discriminator; `beta2` is of
+            both networks.
         entropy_weight: of the conditional entropy of unlabeled images.
         feature_matching_weight: of feature matching.
         pull_away_weight: of the pull-away term.
@@ -54,6 +53,8 @@ class BadGAN(FeatureMatching):
         density: the density model; its weights are fixed. Only with a low-density term.
         log_epsilon: log-density above which images are too probable, in nats, likewise.
     """
+
+    train_gain = True
 
     def __init__(
         self,
@@ -68,7 +69,6 @@ class BadGAN(FeatureMatching):
         **training: Any,
     ) -> None:
         super().__init__(**training)
-        self.generator = MLPGenerator(self.hparams.image_shape, train_gain=True)
         if low_density_weight:
             self.density = made.MADE(self.hparams.image_shape).requires_grad_(False)
             self.register_buffer("log_epsilon", torch.tensor(0.0))
@@ -145,13 +145,13 @@ class BadGAN(FeatureMatching):
             Adam(
                 self.discriminator.parameters(),
                 lr=hparams.learning_rate,
-                betas=(hparams.beta1, BETA2),
+                betas=(hparams.beta1, hparams.beta2),
                 fused=True,
             ),
             Adam(
                 self.generator.parameters(),
                 lr=hparams.generator_learning_rate,
-                betas=(GENERATOR_BETA1, BETA2),
+                betas=(GENERATOR_BETA1, hparams.beta2),
                 fused=True,
             ),
         ]

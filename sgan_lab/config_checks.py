@@ -199,6 +199,7 @@ RULES = {
     "model.label_smoothing": Number(0, 1, below=True),
     "model.learning_rate_decay": Number(0, 1),
     "model.beta1": Number(0, 1, below=True),
+    "model.beta2": Number(0, 1, below=True),
     "model.averaging_rate": PositiveNumber(or_null=True),
     "model.unlabeled_weight": PositiveNumber(),
     "model.weight": Number(0, 1_000_000),
@@ -272,13 +273,14 @@ def check_model_keys(config: DictConfig) -> None:
     Raises:
         ConfigError: one is not.
     """
+    files = {file.stem: file for file in (CONFIG_PATH / "model").glob("*.yaml")}
     *_, module, _ = ("", *config.model._target_.split("."))
-    for file in (CONFIG_PATH / "model").glob("*.yaml"):
-        if file.stem == module:
-            own = load_config(file).keys()
-            for key in config.model.keys() - own:
-                allowed = f"is no key of model={module}; must be one of {', '.join(sorted(own))}"
-                raise ConfigError(f"model.{key}", config.model[key], allowed)
+    if module not in files:  # the user's own
+        return
+    own = load_config(files[module]).keys()
+    for key in config.model.keys() - own:
+        allowed = f"is no key of model={module}; must be one of {', '.join(sorted(own))}"
+        raise ConfigError(f"model.{key}", config.model[key], allowed)
 
 
 def class_names(config: DictConfig) -> Sequence[str]:

@@ -40,6 +40,7 @@ class FeatureMatching(SemiSupervisedGAN):
         log_interval: iterations between two points of TensorBoard's curves.
         learning_rate: of both networks, for the first two thirds; then it falls linearly to zero.
         beta1: decay of Adam's first moment.
+        beta2: decay of its second moment.
         unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
         averaging_rate: the running average moves this / iterations of the way to the
             discriminator's weights at each iteration.
@@ -47,6 +48,7 @@ class FeatureMatching(SemiSupervisedGAN):
     """
 
     learning_rate_decay = 1 / 3
+    train_gain = False  # of the generator's batch normalization
     unlabeled_batches = 2  # one for each network
 
     def __init__(
@@ -60,13 +62,14 @@ class FeatureMatching(SemiSupervisedGAN):
         beta1: float,
         unlabeled_weight: float,
         averaging_rate: float,
+        beta2: float = 0.999,
         cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of a subclass, too
         self.automatic_optimization = False
         self.discriminator = MLPDiscriminator(image_shape, len(class_names))
-        self.generator = MLPGenerator(image_shape)
+        self.generator = MLPGenerator(image_shape, self.train_gain)
         self.averaged_discriminator = RunningAverage(
             self.discriminator, rate=averaging_rate / iterations
         )
@@ -145,7 +148,7 @@ class FeatureMatching(SemiSupervisedGAN):
             Adam(
                 network.parameters(),
                 lr=self.hparams.learning_rate,
-                betas=(self.hparams.beta1, 0.999),
+                betas=(self.hparams.beta1, self.hparams.beta2),
                 eps=ADAM_EPSILON,
                 fused=True,
             )

@@ -41,11 +41,11 @@ def test_feature_matching_is_the_papers(program):
     data, model = config.data, config.model
     assert (data.name, data.num_labeled, data.batch_size) == ("MNIST", 100, 100)
     assert data.labeled_split == "random"
-    assert (model.learning_rate, model.beta1) == (3e-3, 0.5)
+    assert (model.learning_rate, model.beta1, model.beta2) == (3e-3, 0.5, 0.999)
     assert (model.unlabeled_weight, model.averaging_rate / config.iterations) == (1, 1e-4)
 
 
-def test_bad_gan_is_the_authors_program_for_mnist(program):
+def test_bad_gan_is_the_authors_program_for_mnist_but_for_beta2(program):
     model = compose(program, "experiment=feature_matching", "model=bad_gan").model
     assert (model.learning_rate, model.generator_learning_rate, model.beta1) == (3e-3, 1e-3, 0.5)
     assert (model.low_density_weight, model.low_density_start) == (1e-4, 9000)

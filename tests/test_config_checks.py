@@ -43,6 +43,7 @@ OTHER_GROUPS = [
     (["model=supervised", "model.epochs=0"], "model.epochs=0: must be an integer >= 1"),
     (["model=supervised", "model.learning_rate=0"], "model.learning_rate=0: must be a finite"),
     ([FEATURE_MATCHING, "model.beta1=1"], "model.beta1=1: must be a number >= 0 and < 1"),
+    ([BAD_GAN, "model.beta2=1"], "model.beta2=1: must be a number >= 0 and < 1"),
     ([FEATURE_MATCHING, "model.averaging_rate=0"], "model.averaging_rate=0: must be a finite"),
     ([FEATURE_MATCHING, "model.unlabeled_weight=0"], "model.unlabeled_weight=0: must be a finite"),
     ([FEATURE_MATCHING, "data.batch_size=1"], "data.batch_size=1: must be an integer 2 to 100000"),

@@ -29,6 +29,7 @@ def model():
         log_interval=1,
         learning_rate=RATE,
         beta1=0.5,
+        beta2=0.99,
         unlabeled_weight=0.8,
         averaging_rate=1.5,  # a decay of 0.7 over five iterations
     )
@@ -116,7 +117,7 @@ def gradient_step(loss, weights, moments, rate):
     trained = [weight for weight in weights if weight.requires_grad]
     gradients = torch.autograd.grad(loss, trained)
     with torch.no_grad():
-        plain_adam(trained, gradients, moments, rate, beta1=0.5, epsilon=1e-4)
+        plain_adam(trained, gradients, moments, rate, beta1=0.5, beta2=0.99, epsilon=1e-4)
 
 
 def test_iterations_equal_a_loop_written_out_from_the_paper(model, monkeypatch):

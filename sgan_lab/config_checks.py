@@ -24,12 +24,22 @@ from sgan_lab.resume import check_resumed_run
 from sgan_lab.settings import experiment_settings
 from sgan_lab.targets import check_packages
 
-# Training images by the `_target_` of a data config, where they are known before loading.
-TRAINING_IMAGES = {"sgan_lab.data.torchvision_images": 60000, "sgan_lab.data.digits": 1437}
+# Training images by `data.name`, or the `_target_` of a data config that has none, where they are
+# known before loading.
+TRAINING_IMAGES = {
+    "MNIST": 60000,
+    "FashionMNIST": 60000,
+    "KMNIST": 60000,
+    "CIFAR10": 50000,
+    "SVHN": 73257,
+    "sgan_lab.data.digits": 1437,
+}
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker")
+ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 CLASSES = {  # of these data sets, by `data.name`; digits of the others
     "FashionMNIST": (*FASHION, "Bag", "Ankle boot"),
+    "CIFAR10": ("airplane", "automobile", *ANIMALS, "ship", "truck"),
     "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 }
 FEATURE_MATCHING = "sgan_lab.feature_matching.FeatureMatching"
@@ -176,7 +186,7 @@ RULES = {
     "num_threads": Integer(1, 1024, or_null=True),
     "resume": Text(or_null=True),
     "sweep.resume": Text(or_null=True),
-    "data.name": OneOf(["MNIST", "FashionMNIST", "KMNIST"]),
+    "data.name": OneOf(["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "SVHN"]),
     "data.root": Text(),
     "data.batch_size": Integer(1, 100_000),
     "data.labeled_split": OneOf(["first", "balanced", "random"]),
@@ -240,7 +250,7 @@ def check_values(config: DictConfig) -> None:
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not rule.allows(value):
             raise ConfigError(key, value, str(rule))
-    if config.data._target_ in TRAINING_IMAGES:
+    if num_training_images(config) is not None:
         num_classes = len(config.data.get("classes") or class_names(config))
         check_balance("data.num_validation", config.data.num_validation, num_classes)
         if config.data.labeled_split != "first":
@@ -283,6 +293,11 @@ def check_model_keys(config: DictConfig) -> None:
         raise ConfigError(f"model.{key}", config.model[key], allowed)
 
 
+def num_training_images(config: DictConfig) -> int | None:
+    """The size of the training set; None where it is not known before loading."""
+    return TRAINING_IMAGES.get(str(config.data.get("name", config.data._target_)))
+
+
 def class_names(config: DictConfig) -> Sequence[str]:
     """The classes of one of the `TRAINING_IMAGES`, in the order of its labels."""
     return CLASSES.get(str(config.data.get("name")), DIGITS)
@@ -290,7 +305,7 @@ def class_names(config: DictConfig) -> Sequence[str]:
 
 def data_rules(config: DictConfig) -> dict[str, Integer | Classes]:
     """The rules for classes and numbers of images, by the data set and by each other."""
-    images = TRAINING_IMAGES.get(config.data._target_)
+    images = num_training_images(config)
     if images is None:
         return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1, or_null=True)}
     names = class_names(config)

@@ -30,7 +30,7 @@ from sgan_lab.augmentation import random_affine
 from sgan_lab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # torchvision takes a second to import, and not every data set needs it
-    from torchvision.datasets import MNIST
+    from torchvision.datasets import CIFAR10, MNIST, SVHN, VisionDataset
 
 log = logging.getLogger(__name__)
 
@@ -360,11 +360,11 @@ def torchvision_images(
     batch_size: int,
     **options: Any,
 ) -> SemiSupervisedData:
-    """MNIST or a data set of the same form, downloaded to `root` when absent.
+    """One of torchvision's data sets, downloaded to `root` when absent.
 
     Args:
-        name: torchvision's class: MNIST, FashionMNIST or KMNIST.
-        root: folder that holds `<name>/raw/`.
+        name: torchvision's class: MNIST, FashionMNIST, KMNIST, CIFAR10 or SVHN.
+        root: folder that torchvision would be given.
         num_labeled: size of the labeled set.
         labeled_split: "first", "balanced" or "random", see `split_training_set`.
         batch_size: images a batch.
@@ -375,13 +375,34 @@ def torchvision_images(
         ConfigError: see `split_training_set`.
     """
     from torchvision import datasets
+
+    read = {"CIFAR10": read_cifar10, "SVHN": read_svhn}.get(name, read_idx_files)
+    train, test, class_names = read(getattr(datasets, name), Path(root).expanduser())
+    return split_training_set(
+        train, test, class_names, num_labeled, labeled_split, batch_size, **options
+    )
+
+
+class DataSet(NamedTuple):
+    """A data set as it is published, with a name for each label."""
+
+    train: LabeledImages
+    test: LabeledImages
+    class_names: Sequence[str]
+
+
+def read_idx_files(dataset_class: type["MNIST"], folder: Path) -> DataSet:
+    """MNIST or a data set of the same form: <name>/raw/ in a folder; gray, 28x28 pixels.
+
+    Raises:
+        DataError: the files are neither there nor to be had, or damaged.
+    """
     from torchvision.datasets import mnist
 
-    dataset_class = getattr(datasets, name)
-    folder = Path(root).expanduser()
+    name = dataset_class.__name__
     raw = folder / name / "raw"
     if not all((raw / file).exists() for file in IDX_SHAPES):
-        download(dataset_class, folder)
+        download(dataset_class, folder, train=False)  # and the training set
     for file, shape in IDX_SHAPES.items():
         check_idx_file(raw / file, shape, MNIST_MD5[file] if name == "MNIST" else None)
     # Not by dataset_class, which prefers the files of an old release, <name>/processed/*.pt.
@@ -392,18 +413,56 @@ def torchvision_images(
         )
         for part in ("train", "t10k")
     )
-    return split_training_set(
-        train,
-        test,
-        [class_name.split(" - ")[0] for class_name in dataset_class.classes],
-        num_labeled,
-        labeled_split,
-        batch_size,
-        **options,
+    return DataSet(train, test, [each.split(" - ")[0] for each in dataset_class.classes])
+
+
+def read_cifar10(dataset_class: type["CIFAR10"], folder: Path) -> DataSet:
+    """CIFAR-10: cifar-10-batches-py/ in a folder; color, 32x32 pixels.
+
+    Raises:
+        DataError: the files are neither there, undamaged, nor to be had.
+    """
+    parts = [present_or_downloaded(dataset_class, folder, train=part) for part in (True, False)]
+    train, test = (
+        LabeledImages(
+            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
+        )
+        for part in parts
     )
+    return DataSet(train, test, parts[0].classes)
 
 
-def download(dataset_class: type["MNIST"], folder: Path) -> None:
+def read_svhn(dataset_class: type["SVHN"], folder: Path) -> DataSet:
+    """Street View House Numbers, cropped: *_32x32.mat in a folder; color, 32x32 pixels.
+
+    Raises:
+        DataError: the files are neither there, undamaged, nor to be had.
+    """
+    parts = [present_or_downloaded(dataset_class, folder, split=part) for part in ("train", "test")]
+    train, test = (
+        LabeledImages(torch.from_numpy(part.data).contiguous(), torch.from_numpy(part.labels))
+        for part in parts
+    )
+    return DataSet(train, test, [str(digit) for digit in range(10)])
+
+
+def present_or_downloaded(
+    dataset_class: type["VisionDataset"], folder: Path, **part: bool | str
+) -> "VisionDataset":
+    """A part of a torchvision data set that checks its files' MD5 sums whenever it is made.
+
+    Raises:
+        DataError: see `download`.
+    """
+    try:
+        return dataset_class(folder, **part)
+    except (RuntimeError, OSError):  # not there, or damaged, or not to be read
+        return download(dataset_class, folder, **part)
+
+
+def download(
+    dataset_class: type["VisionDataset"], folder: Path, **part: bool | str
+) -> "VisionDataset":
     """Download a torchvision data set, checksums verified.
 
     Raises:
@@ -413,7 +472,7 @@ def download(dataset_class: type["MNIST"], folder: Path) -> None:
     previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        dataset_class(folder, train=False, download=True)
+        return dataset_class(folder, download=True, **part)
     except Exception as error:  # the network, the disk and the archive each fail in their own way
         raise DataError(
             f"{dataset_class.__name__} is not in data.root={folder} and cannot be downloaded there "

@@ -72,7 +72,7 @@ def test_iterations_equal_a_loop_written_out_from_the_paper(monkeypatch):
     """Float64, equal draws, all terms: the module and an independent loop agree."""
     model = make_model(feature_matching_weight=0.9, pull_away_weight=0.7, low_density_weight=1e-3)
     monkeypatch.setattr(bad_gan, "LOW_DENSITY_INTERVAL", 2)
-    # Most of what the generator makes at its start is too probable, some of it two iterations later.
+    # Most of what the generator makes at its start is too probable, some of it in iteration 2.
     with torch.no_grad():
         generated = model.generator(torch.rand(99, 100).double())
         model.log_epsilon.copy_(model.density(generated).quantile(0.2))

@@ -66,6 +66,12 @@ OTHER_GROUPS = [
         "data.num_labeled=9: must be at least the number of classes (10)",
     ),
     (["data=digits", "data.num_labeled=1438"], "must be an integer 1 to 1437"),
+    (["data=cifar10", "data.num_labeled=50001"], "must be an integer 1 to 50000"),
+    (["data=svhn", "data.num_labeled=73258"], "must be an integer 1 to 73257"),
+    (
+        ["data=cifar10", "data.classes=[cat,7]"],
+        "different classes of airplane, automobile, bird, cat, deer",
+    ),
     (
         ["data.labeled_split=balanced", "data.num_labeled=9"],
         "data.num_labeled=9: must be at least the number of classes (10)",

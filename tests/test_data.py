@@ -1,8 +1,11 @@
 import gzip
 import hashlib
 import http.server
+import io
 import os
+import pickle
 import struct
+import tarfile
 import threading
 import tracemalloc
 import zlib
@@ -10,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import scipy.io
 import torch
 from PIL import Image
 from torchvision import datasets
@@ -305,24 +309,34 @@ def test_a_damaged_file_is_named(mnist_copy, file, damage, message):
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
-    """A loopback server that torchvision takes for its mirror of FashionMNIST, black images."""
+def served(tmp_path):
+    """A folder, and the address at which a loopback server offers what is in it."""
     folder = tmp_path / "served"
     folder.mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def mirror(served, monkeypatch):
+    """What torchvision takes for its mirror of FashionMNIST, black images."""
+    folder, address = served
     sums = []
     for file, shape in data_module.IDX_SHAPES.items():
         header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
         content = gzip.compress(header + bytes(torch.Size(shape).numel()), mtime=0)
         (folder / f"{file}.gz").write_bytes(content)
-        sums.append((f"{file}.gz", hashlib.md5(content).hexdigest()))
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/"
+        sums.append((f"{file}.gz", md5(content)))
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
     monkeypatch.setattr(datasets.FashionMNIST, "resources", sums)
-    yield folder
-    server.shutdown()
+    return folder
 
 
 def test_an_absent_data_set_is_downloaded_once(mirror, tmp_path):
@@ -353,6 +367,77 @@ def test_a_failed_download_names_the_ways_out(mirror, tmp_path, failure):
     assert "\n" not in message
     for way_out in ("data.root", "SGAN_LAB_DATA", "data=digits"):
         assert way_out in message
+
+
+@pytest.fixture
+def color_images(served, monkeypatch):
+    """Small training and test sets of random images, served as torchvision's CIFAR10 and SVHN."""
+    folder, address = served
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (30, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(30) % 10
+    parts = {"train": slice(20), "test": slice(20, 30)}
+
+    cifar10, archive = datasets.CIFAR10, folder / "cifar-10-python.tar.gz"
+    files = {"batches.meta": {"label_names": [str(label) for label in range(10)]}}
+    for file, part in (("data_batch_1", "train"), ("test_batch", "test")):
+        files[file] = {
+            "data": images[parts[part]].flatten(1).numpy(),
+            "labels": labels[parts[part]].tolist(),
+        }
+    sums = {}
+    with tarfile.open(archive, "w:gz") as tar:
+        for file, entry in files.items():
+            content = pickle.dumps(entry)
+            member = tarfile.TarInfo(f"{cifar10.base_folder}/{file}")
+            member.size, sums[file] = len(content), md5(content)
+            tar.addfile(member, io.BytesIO(content))
+    monkeypatch.setattr(cifar10, "url", address + archive.name)
+    monkeypatch.setattr(cifar10, "tgz_md5", md5(archive.read_bytes()))
+    monkeypatch.setattr(cifar10, "train_list", [["data_batch_1", sums["data_batch_1"]]])
+    monkeypatch.setattr(cifar10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setitem(cifar10.meta, "md5", sums["batches.meta"])
+
+    for part, chosen in parts.items():
+        path = folder / f"{part}_32x32.mat"
+        ones_to_ten = labels[chosen].where(labels[chosen] > 0, 10).byte().unsqueeze(1)
+        content = {"X": images[chosen].permute(2, 3, 1, 0).numpy(), "y": ones_to_ten.numpy()}
+        scipy.io.savemat(path, content)
+        entry = [address + path.name, path.name, md5(path.read_bytes())]
+        monkeypatch.setitem(datasets.SVHN.split_list, part, entry)
+    return folder, images, labels
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "SVHN"])
+def test_color_images_are_downloaded_once_and_again_where_they_are_damaged(
+    color_images, tmp_path, name
+):
+    folder, images, labels = color_images
+    root = tmp_path / "data"
+    arguments = (name, str(root), 10, "first", 32)
+
+    def check():
+        data = torchvision_images(*arguments)
+        for found, expected in zip(data.labeled, (images[:10], labels[:10]), strict=True):
+            assert torch.equal(found, expected)
+        assert torch.equal(data.unlabeled_images, images[10:20])
+        assert torch.equal(data.test.images, images[20:])
+        assert data.class_names == tuple("0123456789")
+        assert data.test.images.is_contiguous()
+
+    check()
+    served_files = {path: path.read_bytes() for path in folder.iterdir()}
+    for path in served_files:
+        path.unlink()
+    check()
+    for path in root.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=f"{name} is not in data.root=.*data=digits"):
+        torchvision_images(*arguments)
+    for path, content in served_files.items():
+        path.write_bytes(content)
+    check()
 
 
 def make_image_folder(root):

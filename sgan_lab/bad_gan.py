@@ -34,8 +34,7 @@ class BadGAN(FeatureMatching):
     `pretrain` trains on the unlabeled images, in minutes on one core. It is less sharp: what is
     dense for it need not be for a PixelCNN++. The networks, their initialization and the running
     average that is the classifier are those of `FeatureMatching`; but the generator's gains are
-    trained, as in the program, without which it does not recover where the discriminator has come
-    to tell all its images apart. The program has no average.
+    trained, as in the program. The program has no average.
 
     Args:
         generator_learning_rate: of the generator, for the first two thirds; then it falls linearly

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 if TYPE_CHECKING:
-    from sgan_lab.data import SemiSupervisedData
+    from sgan_lab.data.containers import SemiSupervisedData
 
 ROOT = Path(__file__).parent.parent
 DATA = os.environ.get("SGAN_LAB_DATA", "data")
@@ -145,9 +145,9 @@ def plain(device: torch.device) -> Iterator[None]:
 
 def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
     """The iterations of the package's SGAN without end, its training step called in a loop."""
-    from sgan_lab.cuda_graph import Recorded
-    from sgan_lab.data import SemiSupervisedBatches
-    from sgan_lab.sgan import SGAN
+    from sgan_lab.algorithms.sgan import SGAN
+    from sgan_lab.data.batches import SemiSupervisedBatches
+    from sgan_lab.training.cuda_graph import Recorded
 
     device = data.unlabeled_images.device
     sgan = SGAN(data.image_shape, data.class_names, 0, 0, 0, 3e-4, 1e-3, 1e-3).to(device)
@@ -165,7 +165,7 @@ def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
 
 def bare(device: torch.device) -> Iterator[None]:
     """The package's SGAN on the same data."""
-    from sgan_lab.data import torchvision_images
+    from sgan_lab.data.torchvision_sets import torchvision_images
 
     return sgan_loop(torchvision_images("MNIST", DATA, 100, "first", 32).to(device))
 

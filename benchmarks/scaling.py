@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from loop import sgan_loop
 
-from sgan_lab.data import LabeledImages, SemiSupervisedData
+from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 
 LOOP = Path(__file__).with_name("loop.py")
 CLASSES = tuple("0123456789")

@@ -7,15 +7,21 @@ import difflib
 import sys
 from importlib import import_module
 
-from sgan_lab.interrupts import end_at_once, handle_signals
+from sgan_lab.signals import end_at_once, handle_signals
 
 # By subcommand: its module, whose `main` reads sys.argv, and its line of help.
 COMMANDS = {
     "train": ("sgan_lab.run", "train a classifier, or sweep; takes Hydra's arguments"),
-    "report": ("sgan_lab.report", "table and figures over the runs of sweeps"),
-    "evaluate": ("sgan_lab.evaluate", "errors, confusion matrix, calibration of a checkpoint"),
-    "predict": ("sgan_lab.predict", "classify image files with a checkpoint, as CSV"),
-    "export": ("sgan_lab.export", "a checkpoint's classifier as safetensors, ONNX or TorchScript"),
+    "report": ("sgan_lab.report.page", "table and figures over the runs of sweeps"),
+    "evaluate": (
+        "sgan_lab.evaluation.evaluate",
+        "errors, confusion matrix, calibration of a checkpoint",
+    ),
+    "predict": ("sgan_lab.evaluation.predict", "classify image files with a checkpoint, as CSV"),
+    "export": (
+        "sgan_lab.evaluation.export",
+        "a checkpoint's classifier as safetensors, ONNX or TorchScript",
+    ),
 }
 HELP = "\n".join(
     [
@@ -41,7 +47,3 @@ def main() -> None:
         sys.exit(f"sgan-lab has no command {command}. {hint}")
     sys.argv = [f"sgan-lab {command}", *arguments]  # the name in usage messages
     import_module(COMMANDS[command][0]).main()
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ Only light imports here: torch and Lightning are imported once the configuration
 """
 
 if __name__ == "__main__":  # before the imports that take their time
-    from sgan_lab.interrupts import end_at_once, handle_signals
+    from sgan_lab.signals import end_at_once, handle_signals
 
     handle_signals(end_at_once)
 
@@ -21,16 +21,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab import sweep
-from sgan_lab.composition import check_compositions
-from sgan_lab.config_checks import exit_on_error, explain
-from sgan_lab.config_files import CONFIG_PATH
+from sgan_lab.config.checks import exit_on_error, explain
+from sgan_lab.config.composition import check_compositions
+from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
-from sgan_lab.interrupts import Interrupted, end_at_once, handle_signals
-from sgan_lab.job import run_in_process
-from sgan_lab.resume import complete_arguments
-from sgan_lab.status import Status, write_status
-from sgan_lab.terminal import log_to, print_result
+from sgan_lab.jobs import sweep
+from sgan_lab.jobs.process import run_in_process
+from sgan_lab.jobs.resume import complete_arguments
+from sgan_lab.jobs.status import Status, write_status
+from sgan_lab.jobs.terminal import print_result
+from sgan_lab.signals import Interrupted, end_at_once, handle_signals
+from sgan_lab.terminal import log_to
 
 MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
 
@@ -76,7 +77,7 @@ def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train one run, in this process where it needs no others; returns the metrics."""
     if config.trainer.get("devices", 1) != 1:
         return run_in_process(folder)  # Lightning starts the others with the command of the first
-    from sgan_lab import training
+    from sgan_lab.training import train as training
 
     log_to(folder)
     return training.train(folder)

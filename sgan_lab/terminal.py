@@ -1,8 +1,7 @@
-"""What a run and a sweep show on the terminal, and the log file of a run."""
+"""The log of a run, in its file and on the terminal, and bars of progress."""
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import rich
 from rich.progress import (
@@ -11,11 +10,10 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 NARROW = 80  # columns of a terminal below which bars are left out
@@ -65,61 +63,3 @@ def training_progress() -> Progress:
     if console.width < NARROW:
         del columns[2]
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-class JobsProgress:
-    """Bars of all jobs of a sweep that run, and above them the number of those that have ended.
-
-    Args:
-        num_jobs: that the sweep is going to run; None where that is not known.
-    """
-
-    def __init__(self, num_jobs: int | None) -> None:
-        self.progress = training_progress()
-        self.jobs: dict[str, TaskID] = {}
-        self.sweep = self.progress.add_task("jobs", total=num_jobs, iterations=False)
-
-    def __enter__(self) -> "JobsProgress":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def show(self, job: str, iteration: int, iterations: int) -> None:
-        """Show how far a job is."""
-        if job not in self.jobs:
-            self.jobs[job] = self.progress.add_task(job, total=None)
-        self.progress.update(self.jobs[job], completed=iteration, total=iterations or None)
-
-    def end(self, job: str, message: str) -> None:
-        """Count a job as ended and print a line about it."""
-        if job in self.jobs:
-            self.progress.remove_task(self.jobs.pop(job))
-        self.progress.advance(self.sweep)
-        self.progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_result(metrics: dict[str, Any], folder: Path) -> None:
-    """The closing table of a run.
-
-    Args:
-        metrics: the content of metrics.json.
-        folder: of the run.
-    """
-    table = Table(title="Result", show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")  # a folder is to be copied, so never cut
-    table.add_row(
-        "test accuracy",
-        f"{metrics['test_accuracy']:.2%} ({metrics['test_errors']} errors "
-        f"of {metrics['test_images']:,})",
-    )
-    table.add_row("test loss", f"{metrics['test_loss']:.4f}")
-    table.add_row("labeled images", f"{metrics['num_labeled']:,}")
-    table.add_row("iterations", f"{metrics['iterations']:,}")
-    table.add_row(
-        "time", f"{metrics['seconds']:.0f} s, {metrics['iterations_per_second']:.1f} it/s"
-    )
-    table.add_row("folder", str(folder))
-    rich.print(table)

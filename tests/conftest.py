@@ -7,12 +7,8 @@ import pytest
 from filelock import FileLock
 
 from sgan_lab import run
-from sgan_lab.checkpoints import checkpoints
-
-TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
-# One that can be interrupted; its last interval is a short one.
-RUN = [*TINY, "data.num_labeled=50", "sample_interval=6", "model.log_interval=3", "seed=3"]
-WHOLE_OUTPUT = "output.txt"
+from sgan_lab.training.checkpoints import checkpoints
+from tests.processes import RUN, TINY, WHOLE_OUTPUT
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
 
-from sgan_lab.data import SemiSupervisedBatches
-from sgan_lab.sgan import SGAN
-from tests.test_sgan import CLASSES, SHAPE, make_data
+from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.data.batches import SemiSupervisedBatches
+from tests.builders import CLASSES, SHAPE, make_data
 
 ITERATIONS = 2
 

@@ -29,22 +29,22 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from sgan_lab.checkpoints import checkpoints, checksum_file, newest_intact, sha256
-from sgan_lab.classifier import Classifier, load_classifier
-from sgan_lab.config_checks import EXPLAINED, check_loggers, check_values, explain
-from sgan_lab.config_files import CONFIG_PATH, load_config
-from sgan_lab.data import check_idx_file, read_image
+from sgan_lab.config.checks import EXPLAINED, check_loggers, check_values, explain
+from sgan_lab.config.files import CONFIG_PATH, load_config
+from sgan_lab.data.image_folder import read_image
+from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
-from sgan_lab.evaluate import run_test_set
-from sgan_lab.event_files import SAMPLES, mean_curves, read_events
-from sgan_lab.networks import Discriminator
-from sgan_lab.report import facts, write_report
-from sgan_lab.report_figures import curves_figure, samples_figure
-from sgan_lab.resume import changed_settings, complete_arguments
-from sgan_lab.runs import paired_differences, read_runs, summarize
-from sgan_lab.status import FILE, Status, read_status
-from tests.test_event_files import write_events
-from tests.test_runs import make_run
+from sgan_lab.evaluation.classifier import Classifier, load_classifier
+from sgan_lab.evaluation.evaluate import run_test_set
+from sgan_lab.jobs.resume import changed_settings, complete_arguments
+from sgan_lab.jobs.status import FILE, Status, read_status
+from sgan_lab.networks.tutorial import Discriminator
+from sgan_lab.report.events import SAMPLES, mean_curves, read_events
+from sgan_lab.report.figures import curves_figure, samples_figure
+from sgan_lab.report.page import facts, write_report
+from sgan_lab.report.runs import paired_differences, read_runs, summarize
+from sgan_lab.training.checkpoints import checkpoints, checksum_file, newest_intact, sha256
+from tests.builders import make_run, write_events
 
 INPUTS = int(os.environ.get("SGAN_LAB_INPUTS", "2000"))  # more for a thorough test by hand
 HANGING = 120  # seconds for one input, after which the test run ends; generous, for busy machines
@@ -79,7 +79,13 @@ ODD_TEXTS = [
     *("", " ", "null", "???", "1e400", "-0", "nan", "\x00", "\x1b[31m", "\n", "\ud800", "../x"),
     *("${x}", "${seed}", "${oc.env:ABSENT}", "${oc.decode:[1}", "${oc.create:{a:b}}", "${hydra:x}"),
     *("${", "\\${seed}", "$bad$", "<script>", "a" * 5000, "os.system", "torch.os.system", "[red]"),
-    *("sgan_lab.data.digits", "sgan_lab.sgan.SGAN", "pytorch_lightning.Trainer", "é", "１"),
+    *(
+        "sgan_lab.data.digits.digits",
+        "sgan_lab.algorithms.sgan.SGAN",
+        "pytorch_lightning.Trainer",
+        "é",
+        "１",
+    ),
 ]
 ODD_NUMBERS = [0, -0.0, -1, 2**31, 2**63, 2**64, 10**400, 1e-320, 1e308, 0.5, True, False, None]
 scalars = (

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from benchmarks.loop import plain_discriminator, plain_generator, plain_loop
-from sgan_lab import data
-from sgan_lab.data import LabeledImages, SemiSupervisedBatches, SemiSupervisedData
-from sgan_lab.sgan import SGAN
+from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.data import containers
+from sgan_lab.data.batches import SemiSupervisedBatches
+from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 
 ITERATIONS, BATCH, LABELED = 20, 4, 10
 
@@ -28,7 +29,7 @@ def channels_first(dense):
 
 
 def test_twenty_iterations_equal_the_plain_loop(monkeypatch):
-    monkeypatch.setattr(data, "scale", lambda images: (images.double() - 127.5) / 127.5)
+    monkeypatch.setattr(containers, "scale", lambda images: (images.double() - 127.5) / 127.5)
     torch.manual_seed(0)
     sgan = SGAN((1, 28, 28), tuple("0123456789"), ITERATIONS, 10, 1, 3e-4, 1e-3, 1e-3).double()
     optimizers = sgan.configure_optimizers()

@@ -62,7 +62,7 @@ def test_the_baselines_of_the_tutorial(program, experiment, labels):
         32,
     )
     assert (config.model.epochs, config.model.learning_rate) == (30, 1e-3)
-    assert config.model._target_ == "sgan_lab.supervised.Supervised"
+    assert config.model._target_ == "sgan_lab.algorithms.supervised.Supervised"
 
 
 def test_the_data_folder_comes_from_the_environment(program, monkeypatch):

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from sgan_lab import losses
-from sgan_lab.checkpoints import RANDOM_STATES, newest_intact
-from tests.conftest import TINY
+from sgan_lab.training.checkpoints import RANDOM_STATES, newest_intact
 from tests.ddp_program import ITERATIONS, make_sgan
-from tests.test_run import read_events, steps, succeed
+from tests.processes import TINY, read_events, steps, succeed
 
 
 def averaged_step(ranks, loss, inputs, optimizer):
@@ -101,4 +100,4 @@ def test_a_run_in_two_processes_leaves_its_results_once(command_line, tmp_path, 
     assert not torch.equal(first["torch"], second["torch"])
     recorded = steps(read_events(folder), "labeled/class_loss")
     assert recorded == ([4] if "model=supervised" in model else [2, 4, 5])
-    assert (folder / "run.log").read_text().count("[sgan_lab.history]") == len(recorded)
+    assert (folder / "run.log").read_text().count("[sgan_lab.training.history]") == len(recorded)

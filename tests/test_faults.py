@@ -10,11 +10,12 @@ import time
 import pytest
 import torch
 
-from sgan_lab import data, status, sweep
-from sgan_lab.status import FILE, Status, read_status, write_status
-from tests.conftest import RUN, TINY
-from tests.test_data import make_image_folder
-from tests.test_interrupts import started, wait_for_checkpoint
+from sgan_lab.data import image_folder as folder_reader
+from sgan_lab.data.torchvision_sets import torchvision_images
+from sgan_lab.jobs import status, sweep
+from sgan_lab.jobs.status import FILE, Status, read_status, write_status
+from tests.builders import make_image_folder
+from tests.processes import RUN, TINY, started, wait_for_checkpoint
 
 
 def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
@@ -29,14 +30,14 @@ def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
 
 def image_folder(root):
     make_image_folder(root)
-    return data.image_folder(str(root), [8, 8], 1, None, "first", 2)
+    return folder_reader.image_folder(str(root), [8, 8], 1, None, "first", 2)
 
 
 @pytest.mark.parametrize("load", [image_folder, "mnist"])
 def test_data_files_may_be_truncated_once_they_are_read(tmp_path, load, request):
     if load == "mnist":
         shutil.copytree(request.getfixturevalue("mnist_root") / "MNIST", tmp_path / "MNIST")
-        loaded = data.torchvision_images("MNIST", str(tmp_path), 100, "first", 32)
+        loaded = torchvision_images("MNIST", str(tmp_path), 100, "first", 32)
     else:
         loaded = load(tmp_path)
     tensors = (*loaded.labeled, loaded.unlabeled_images, *loaded.test)

@@ -1,6 +1,5 @@
 """Real signals to real processes on tiny data."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -8,38 +7,18 @@ import sys
 
 import pytest
 
-from sgan_lab.checkpoints import checkpoints, iteration_of
-from sgan_lab.status import read_status
-from tests.conftest import RUN, TINY
-from tests.test_resume import results
-from tests.test_run import succeed
-from tests.test_sweep import states, wait_for
-
-PROGRAM = [sys.executable, "-m", "sgan_lab.run"]
-
-
-@contextlib.contextmanager
-def started(folder, *arguments):
-    """The program in a process group of its own, as a shell in a terminal starts it."""
-    process = subprocess.Popen(
-        [*PROGRAM, *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def wait_for_checkpoint(run):
-    """Wait until a run trains."""
-    wait_for(lambda: checkpoints(run / "checkpoints"))
+from sgan_lab.jobs.status import read_status
+from sgan_lab.training.checkpoints import checkpoints, iteration_of
+from tests.processes import (
+    RUN,
+    TINY,
+    results,
+    started,
+    states,
+    succeed,
+    wait_for,
+    wait_for_checkpoint,
+)
 
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(command_line, tmp_path, whole_run):
@@ -65,7 +44,7 @@ def test_two_sigints_end_a_run_at_once(tmp_path):
     """The second comes within a training step that never ends."""
     folder = tmp_path / "run"
     program = (
-        "import time, sgan_lab.sgan as s, sgan_lab.run as r\n"
+        "import time, sgan_lab.algorithms.sgan as s, sgan_lab.run as r\n"
         "def step(*_):\n"
         "    print('step', flush=True)\n"
         "    while True: time.sleep(0.1)\n"

@@ -7,30 +7,10 @@ import sys
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tensorboard.backend.event_processing.event_accumulator import (
-    IMAGES,
-    SCALARS,
-    EventAccumulator,
-)
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from tests.conftest import TINY, WHOLE_OUTPUT
-from tests.test_data import make_image_folder
-
-
-def succeed(result):
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result
-
-
-def read_events(folder):
-    events = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 0})  # 0 for all
-    events.Reload()
-    return events
-
-
-def steps(events, tag):
-    return [event.step for event in events.Scalars(tag)]
+from tests.builders import make_image_folder
+from tests.processes import TINY, WHOLE_OUTPUT, read_events, steps, succeed
 
 
 def test_an_sgan_run_leaves_a_complete_folder(whole_run):

@@ -4,7 +4,8 @@ import logging
 import rich
 from rich.console import Console
 
-from sgan_lab.terminal import JobsProgress, TerminalHandler, log_to
+from sgan_lab.jobs.terminal import JobsProgress
+from sgan_lab.terminal import TerminalHandler, log_to
 
 
 def test_messages_are_printed_as_they_are(monkeypatch):

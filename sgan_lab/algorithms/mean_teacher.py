@@ -1,0 +1,41 @@
+"""Mean Teacher: the Pi-model whose teacher is a running average of the student's weights.
+
+Tarvainen and Valpola 2017, Mean teachers are better role models.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sgan_lab.algorithms.averaging import RunningAverage
+from sgan_lab.algorithms.pi_model import PiModel
+
+
+class MeanTeacher(PiModel):
+    """The teacher is the classifier.
+
+    Args:
+        averaging_rate: the teacher moves this / iterations of the way to the student's weights at
+            each iteration.
+        training: see `PiModel` and `SemiSupervisedClassifier`.
+    """
+
+    def __init__(self, *, averaging_rate: float, **training: Any) -> None:
+        super().__init__(**training)
+        self.averaged_discriminator = RunningAverage(
+            self.discriminator, rate=averaging_rate / self.hparams.iterations
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
+        return self.averaged_discriminator(images)
+
+    @property
+    def teacher(self) -> nn.Module:
+        """Whose logits of another view the student's shall agree with."""
+        return self.averaged_discriminator
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Move the student, then the teacher: before checkpoints, which callbacks write."""
+        super().optimizer_step(*arguments, **options)
+        self.averaged_discriminator.update_parameters(self.discriminator)

@@ -1,0 +1,55 @@
+"""The Pi-model: two passes of an image, dropout and augmentation drawn anew, shall agree.
+
+Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm 1. As Oliver et al.
+2018 have it, the second pass is a target without a gradient, and the labeled images are left out.
+With a gradient in both, the loss has the same gradient in the mean as twice this one's.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sgan_lab import losses
+from sgan_lab.algorithms.alignment import DistributionAlignment
+from sgan_lab.algorithms.semi_supervised_classifier import SemiSupervisedClassifier
+from sgan_lab.data.batches import SemiSupervisedBatch
+
+
+class PiModel(SemiSupervisedClassifier):
+    """The classifier is its own teacher.
+
+    Args:
+        target_dropout: whether the pass for the target has dropout, too, as in the paper.
+        distribution_alignment: whether the targets shall have the labels' class frequencies, see
+            `DistributionAlignment`.
+        training: see `SemiSupervisedClassifier`.
+    """
+
+    views = 2
+
+    def __init__(
+        self, *, target_dropout: bool = True, distribution_alignment: bool = False, **training: Any
+    ) -> None:
+        super().__init__(**training)
+        num_classes = len(self.hparams.class_names)
+        self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
+
+    def labeled_logits_and_unlabeled_loss(
+        self, batch: SemiSupervisedBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared difference of the class probabilities of two views."""
+        view, other_view = batch.unlabeled_images.chunk(2)
+        labeled_logits, logits = self.logits_of(batch.labeled_images, view)
+        with torch.no_grad():
+            target_logits = self.teacher.train(self.hparams.target_dropout)(other_view)
+        self.teacher.train()
+        if self.alignment:
+            self.alignment.update_labels(batch.labels)
+            target_logits = self.alignment(target_logits)
+        return labeled_logits, {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
+
+    @property
+    def teacher(self) -> nn.Module:
+        """Whose logits of another view the classifier's shall agree with."""
+        return self.discriminator

@@ -1,0 +1,1 @@
+"""The configuration: its files, what is allowed in them, and its settings as a table."""

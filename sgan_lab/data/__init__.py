@@ -1,0 +1,1 @@
+"""Data sets, their labeled and unlabeled parts, and the batches drawn from them."""

@@ -1,0 +1,114 @@
+"""Batches drawn from a data set.
+
+A batch is an index draw from torch's default generator, so that the seed of a run fixes its
+batches; no worker processes are involved.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.errors import ConfigError
+
+
+class LabeledBatch(NamedTuple):
+    """Images (N, channels, height, width) in [-1, 1] and their labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class SemiSupervisedBatch(NamedTuple):
+    """A labeled batch, and one or more unlabeled batches of its size in one; images in [-1, 1].
+
+    Where there are several views of the unlabeled images, each is augmented by itself, and they
+    follow one another in the same order.
+    """
+
+    labeled_images: Tensor
+    labels: Tensor
+    unlabeled_images: Tensor
+
+
+class SemiSupervisedBatches:
+    """Batches of labeled and unlabeled images, each drawn uniformly with replacement.
+
+    Args:
+        data: what to draw from.
+        length: batches that one pass yields; the next pass goes on drawing.
+        unlabeled_batches: unlabeled batches with each labeled one.
+        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
+
+    Raises:
+        ConfigError: there are no unlabeled images.
+    """
+
+    def __init__(
+        self, data: SemiSupervisedData, length: int, unlabeled_batches: int = 1, views: int = 1
+    ) -> None:
+        if len(data.unlabeled_images) == 0:
+            raise ConfigError(
+                "data.num_labeled",
+                len(data.labeled.labels),
+                "leaves no unlabeled images to learn from; label fewer, or use model=supervised",
+            )
+        self.data = data
+        self.length = length
+        self.unlabeled_batches = unlabeled_batches
+        self.views = views
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[SemiSupervisedBatch]:
+        for _ in range(self.length):
+            yield self.draw()
+
+    def draw(self) -> SemiSupervisedBatch:
+        """The next batch."""
+        (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
+        size, device = self.data.batch_size, unlabeled.device
+        drawn = torch.randint(len(images), (size,), device=device)
+        drawn_unlabeled = torch.randint(
+            len(unlabeled), (self.unlabeled_batches * size,), device=device
+        )
+        return SemiSupervisedBatch(
+            self.data.training_images(images[drawn]),
+            labels[drawn],
+            self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
+        )
+
+
+class LabeledEpoch:
+    """Batches for the supervised baseline: each labeled image once a pass, in a new random order.
+
+    The last batch of a pass may be smaller. A pass that was left goes on where it was, also from a
+    checkpoint: Lightning keeps what `state_dict` returns.
+    """
+
+    def __init__(self, data: SemiSupervisedData) -> None:
+        self.data = data
+        self.left = torch.empty(0, dtype=torch.int64)  # indices of the pass that are yet to come
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.data.labeled.labels) / self.data.batch_size)
+
+    def __iter__(self) -> Iterator[LabeledBatch]:
+        images, labels = self.data.labeled
+        if len(self.left) == 0:
+            self.left = torch.randperm(len(images), device=images.device)
+        while len(self.left):
+            drawn, self.left = self.left.tensor_split([self.data.batch_size])
+            yield LabeledBatch(self.data.training_images(images[drawn]), labels[drawn])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"left": self.left}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Go on with the pass of a checkpoint."""
+        self.left = state_dict["left"]

@@ -1,0 +1,68 @@
+"""Images in memory, as bytes; they are scaled to [-1, 1] batch by batch."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sgan_lab.data.augmentation import random_affine
+
+
+class LabeledImages(NamedTuple):
+    """Images as bytes (N, channels, height, width), 0 to 255, with labels (N,) in [0, classes)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class SemiSupervisedData:
+    """What a classifier may learn from, and what it is tested on.
+
+    Attributes:
+        labeled: the labeled training images.
+        unlabeled_images: training images without labels, bytes (N, channels, height, width).
+        test: the test images.
+        validation: labeled training images held out to choose settings by; None without any.
+        class_names: a name for each label.
+        batch_size: images a batch.
+        augmentation: strength of the random maps of training images, see `random_affine`.
+    """
+
+    labeled: LabeledImages
+    unlabeled_images: Tensor
+    test: LabeledImages
+    validation: LabeledImages | None
+    class_names: tuple[str, ...]
+    batch_size: int
+    augmentation: float = 0.0
+
+    def training_images(self, images: Tensor) -> Tensor:
+        """Bytes 0 to 255 to augmented floats in [-1, 1]."""
+        scaled = scale(images)
+        return random_affine(scaled, self.augmentation) if self.augmentation else scaled
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return tuple(self.test.images.shape[1:])
+
+    def to(self, device: torch.device) -> "SemiSupervisedData":
+        """The same data on a device."""
+
+        def moved(images: LabeledImages) -> LabeledImages:
+            return LabeledImages(*(tensor.to(device) for tensor in images))
+
+        return replace(
+            self,
+            labeled=moved(self.labeled),
+            unlabeled_images=self.unlabeled_images.to(device),
+            test=moved(self.test),
+            validation=self.validation and moved(self.validation),
+        )
+
+
+def scale(images: Tensor) -> Tensor:
+    """Bytes 0 to 255 to floats in [-1, 1]: (x - 127.5) / 127.5."""
+    return (images.float() - 127.5) / 127.5

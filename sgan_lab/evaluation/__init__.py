@@ -1,0 +1,1 @@
+"""What a trained classifier is worth, and its use outside of this package."""

@@ -1,0 +1,188 @@
+"""Export a checkpoint's classifier for other programs.
+
+As `sgan-lab export`. The file takes images, floats (N, channels,
+height, width) in [-1, 1] with any N, and gives class logits (N, classes), dropout and noise off;
+safetensors holds the weights only. Image shape, class names and scaling are in its metadata, and in
+that of safetensors the network's class. It is loaded again by its own runtime and compared with the
+classifier before it is kept.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sgan_lab.errors import ExportError, UserError
+from sgan_lab.evaluation.classifier import NETWORKS, Classifier, load_classifier
+
+TOLERANCE = 1e-4  # of a logit, between the file's runtime and the classifier
+BATCH_SIZES = (4, 1)  # compared; exporters are apt to take a batch of one for a constant
+
+
+def metadata(classifier: Classifier) -> dict[str, str]:
+    """What a reader of the file needs to know; lists as JSON."""
+    return {
+        "image_shape": json.dumps(classifier.image_shape),
+        "class_names": json.dumps(classifier.class_names),
+        "scaling": "(byte - 127.5) / 127.5",
+    }
+
+
+def write_safetensors(classifier: Classifier, path: Path) -> None:
+    """Write the weights by their names in the network's class, one of `NETWORKS`."""
+    from safetensors.torch import save
+
+    state = classifier.network.state_dict()
+    weights = {name: weight.contiguous() for name, weight in state.items()}
+    network = {"network": type(classifier.network).__name__}
+    path.write_bytes(save(weights, metadata(classifier) | network))
+
+
+def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
+    """The network of a file, built from its metadata."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(path, framework="pt") as file:
+        content = file.metadata()
+    shape, names = (json.loads(content[key]) for key in ("image_shape", "class_names"))
+    classes = {network_class.__name__: network_class for network_class in NETWORKS.values()}
+    network = classes[content["network"]](shape, len(names)).eval()
+    network.load_state_dict(load_file(path))
+    return network
+
+
+def write_onnx(classifier: Classifier, path: Path) -> None:
+    """Write ONNX, input `images` and output `logits`."""
+    program = torch.onnx.export(
+        classifier.network,
+        (torch.zeros(2, *classifier.image_shape),),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    for node in program.model.graph:
+        node.metadata_props.clear()  # torch's stack traces, with this machine's folders
+    program.model.metadata_props.update(metadata(classifier))
+    program.save(path)
+
+
+def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    """The file in onnxruntime."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def write_torchscript(classifier: Classifier, path: Path) -> None:
+    """Write TorchScript; the metadata are its extra files."""
+    example = torch.zeros(2, *classifier.image_shape)
+    traced = torch.jit.trace(classifier.network, example, check_trace=False)
+    torch.jit.save(traced, str(path), _extra_files=metadata(classifier))
+
+
+def load_torchscript(path: Path) -> Callable[[Tensor], Tensor]:
+    """The file in torch.jit."""
+    return torch.jit.load(str(path))
+
+
+class Format(NamedTuple):
+    """A file format: its suffix, the packages it needs, how to write it and load it."""
+
+    suffix: str
+    packages: list[str]
+    write: Callable[[Classifier, Path], None]
+    load: Callable[[Path], Callable[[Tensor], Tensor]]
+
+
+FORMATS = {
+    "safetensors": Format(".safetensors", ["safetensors"], write_safetensors, load_safetensors),
+    "onnx": Format(".onnx", ["onnxscript", "onnxruntime"], write_onnx, load_onnx),
+    "torchscript": Format(".pt", [], write_torchscript, load_torchscript),
+}
+
+
+@torch.inference_mode()
+def export(classifier: Classifier, file_format: str, path: Path) -> None:
+    """Write a classifier into a new file and check the file.
+
+    Args:
+        classifier: what is exported.
+        file_format: a key of `FORMATS`.
+        path: the file; must not exist.
+
+    Raises:
+        ExportError: the file exists, cannot be written or run, or gives other logits than the
+            classifier; or a package is missing. No new file is left.
+    """
+    form = FORMATS[file_format]
+    try:
+        for package in form.packages:
+            import_module(package)
+    except ImportError as error:
+        raise ExportError(
+            f"--format {file_format} needs {error.name}: pip install 'sgan-lab[export]'"
+        ) from error
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError as error:
+        raise ExportError(f"{path} already exists; name a new file with --output.") from error
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        with warnings.catch_warnings():
+            # torch deprecates TorchScript, which other programs still read; and it warns that the
+            # padding is traced as a constant, as it is for images of one size.
+            warnings.filterwarnings("ignore", message="`torch.jit.*is deprecated")
+            warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+            form.write(classifier, path)
+            check(form.load(path), classifier, path)
+    except BaseException as error:
+        path.unlink()
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            raise
+        reason = " ".join(str(error).split())
+        raise ExportError(f"{path} cannot be written and run ({reason}); deleted.") from error
+
+
+def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Path) -> None:
+    """Compare with the classifier on batches of random images.
+
+    Raises:
+        ExportError: a logit differs by more than `TOLERANCE`.
+    """
+    for size in BATCH_SIZES:
+        images = torch.rand(size, *classifier.image_shape) * 2 - 1
+        difference = (exported(images) - classifier.network(images)).abs().max().item()
+        if not difference <= TOLERANCE:  # nan is no success either
+            raise ExportError(
+                f"{path} gave other logits than the classifier, by up to {difference:.2g}; deleted."
+            )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument("--output", type=Path, help="new file; default: beside the checkpoint")
+    arguments = parser.parse_args()
+    suffix = FORMATS[arguments.format].suffix
+    output = arguments.output or arguments.checkpoint.with_suffix(suffix)
+    try:
+        export(load_classifier(arguments.checkpoint), arguments.format, output)
+    except UserError as error:
+        sys.exit(str(error))
+    print(f"Written and checked: {output}")

@@ -1,0 +1,1 @@
+"""Processes, states and signals of runs; sweeps; going on with either."""

@@ -1,0 +1,265 @@
+"""Sweeps: their jobs, checked before the first one starts; their progress; how they end."""
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from sgan_lab.config.checks import check_folder, check_loggers, check_values, exit_on_error, explain
+from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.jobs.process import run_in_process
+from sgan_lab.jobs.resume import SWEEP, changed_settings, check_resumed_sweep, complete_run
+from sgan_lab.jobs.status import FILE, Status, read_status, write_status
+from sgan_lab.jobs.terminal import JobsProgress
+
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
+POLL = 1  # seconds between two looks at the jobs' states
+
+
+def sweep_overrides(config: DictConfig) -> list[Override]:
+    """The overrides of a sweep: those of its experiment, then those of the command line."""
+    arguments = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    return parser.parse_overrides(arguments + list(config.hydra.overrides.task))
+
+
+def name_by_swept(config: DictConfig) -> None:
+    """Have the jobs of a sweep named by what they differ in, where they differ."""
+    overrides = sweep_overrides(config)
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    fixed = [override.key_or_group for override in overrides if override.key_or_group not in swept]
+    if swept:
+        with read_write(config):
+            config.hydra.overrides.hydra += [f"{EXCLUDED}={[*fixed, SWEEP]}"]
+
+
+def sweep_jobs(config: DictConfig) -> list[DictConfig]:
+    """The configurations of all jobs of a sweep; none for a sweeper that decides as it goes."""
+    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    (jobs,) = BasicSweeper.split_arguments(sweep_overrides(config), max_batch_size=None)
+    configs = [loader.load_sweep_config(config, list(job)) for job in jobs]
+    for number, job in enumerate(configs):
+        with open_dict(job):
+            job.hydra.job.num = number
+    return configs
+
+
+def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    """Check all values of a sweep, then its folders.
+
+    Raises:
+        ConfigError: something is not allowed.
+    """
+    for job in jobs or [config]:
+        check_values(job)
+    if not jobs and not config.data.num_validation:
+        raise ConfigError(
+            "data.num_validation",
+            config.data.num_validation,
+            "must be > 0 for a sweeper that chooses settings by the validation accuracy",
+        )
+    for job in jobs or [config]:
+        check_threads(job, parallel_jobs(config, len(jobs)))
+    for job in jobs:  # makes folders, so only once all values are known to be good
+        check_loggers(job)
+    if config.sweep.resume is None:
+        check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
+    else:
+        check_resumed_sweep(config, jobs)
+
+
+def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
+    """How many jobs a sweep runs at the same time on this machine."""
+    launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
+    batch = sweeper.get("n_jobs") or sweeper.get("max_batch_size") or num_jobs
+    if launcher._target_.endswith(".LocalLauncher"):
+        return batch
+    if not launcher._target_.endswith(".JoblibLauncher"):
+        return 1
+    from joblib import effective_n_jobs
+
+    return min(effective_n_jobs(launcher.n_jobs), batch)
+
+
+def check_threads(config: DictConfig, num_parallel: int) -> None:
+    """Check that jobs at the same time do not fight for the cores.
+
+    Where `num_threads` is null, the jobs are given their share of the cores by OMP_NUM_THREADS.
+
+    Raises:
+        ConfigError: together they have more threads than there are cores.
+    """
+    if num_parallel <= 1:
+        return
+    from joblib import cpu_count
+
+    cores = cpu_count()
+    if num_parallel > cores:
+        has_limit = "n_jobs" in config.hydra.launcher
+        key = "hydra.launcher.n_jobs" if has_limit else "hydra.sweeper.max_batch_size"
+        raise ConfigError(key, num_parallel, f"must be at most {cores}, the number of cores")
+    limit = cores // num_parallel
+    if config.num_threads is not None and config.num_threads > limit:
+        raise ConfigError(
+            "num_threads",
+            config.num_threads,
+            f"must be 1 to {limit} or null with {num_parallel} jobs at once on {cores} cores",
+        )
+    os.environ["OMP_NUM_THREADS"] = str(limit)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run of other settings has left, except its log and Hydra's files."""
+    for path in folder.iterdir():
+        if path.name in (".hydra", "run.log"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
+    """Run a job of a sweep in a process of its own; one that a resumed sweep has complete, not.
+
+    Args:
+        config: of the job.
+        folder: of the job.
+        number: of the job, shown before its log lines.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: the job has failed; its status.json says so.
+    """
+    complete = config.sweep.resume and complete_run(config, Path(config.sweep.resume))
+    if complete:
+        if complete.resolve() != folder.resolve():
+            shutil.rmtree(folder)  # Hydra's files
+        return json.loads((complete / "metrics.json").read_text())
+    if changed_settings(folder, config):
+        clear(folder)
+    try:
+        check_values(config)  # again, since a sweeper may have chosen other values
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    except Exception as error:
+        write_status(folder, Status("failed", explain(error)))
+        raise
+    return run_in_process(folder, prefix=f"#{number} ")
+
+
+class Sweep(Callback):
+    """Hydra callback: checks a sweep before it starts and shows its progress."""
+
+    running: ClassVar["SweepProgress | None"] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """End the program with one message where a job is not allowed."""
+        with exit_on_error((Exception,)):
+            name_by_swept(config)
+            jobs = sweep_jobs(config)
+            check_sweep(config, jobs)
+        folder, number = Path(config.hydra.sweep.dir).absolute(), len(jobs)
+        if config.sweep.resume:
+            number = sum(complete_run(job, folder) is None for job in jobs)
+            print(f"{len(jobs) - number} of {len(jobs)} jobs are complete and will be skipped.")
+        Sweep.running = SweepProgress(folder, number or config.hydra.sweeper.get("n_trials"))
+        Sweep.running.start()
+
+
+class SweepProgress(threading.Thread):
+    """Shows the jobs of a sweep, as their status.json tells: bars while they run, then a line each.
+
+    Args:
+        folder: of the sweep.
+        num_jobs: that it is going to run; None where that is not known.
+
+    Attributes:
+        ended: state of each job that has ended since the start, by its folder.
+    """
+
+    def __init__(self, folder: Path, num_jobs: int | None) -> None:
+        super().__init__(daemon=True)
+        self.folder = folder
+        self.before = {file: file.stat().st_mtime_ns for file in folder.rglob(FILE)}
+        self.stopped = threading.Event()
+        self.ended: dict[Path, str] = {}
+        self.progress = JobsProgress(num_jobs)
+
+    def run(self) -> None:
+        """Look at the jobs again and again."""
+        with self.progress:
+            while not self.stopped.wait(POLL):
+                with contextlib.suppress(FileNotFoundError):  # jobs clear their folders
+                    self.look()
+            self.look()
+
+    def look(self) -> None:
+        """Show each job that runs, and once each that has ended."""
+        for file in sorted(self.folder.rglob(FILE)):
+            folder = file.parent
+            if folder in self.ended or file.stat().st_mtime_ns == self.before.get(file):
+                continue
+            status, name = read_status(folder), str(folder.relative_to(self.folder))
+            if status.state == "running":
+                self.progress.show(name, status.iteration, status.iterations)
+                continue
+            self.ended[folder] = status.state
+            message = f"{status.state}: {status.error}" if status.error else status.state
+            if status.state == "finished":
+                message = f"finished: {accuracy(folder)}"
+            self.progress.end(name, f"{name} {message}")
+
+
+def accuracy(folder: Path) -> str:
+    """The accuracy of a finished run; that on the validation images, where settings are chosen."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kind = "validation" if "validation_accuracy" in metrics else "test"
+    return f"{kind} accuracy {metrics[f'{kind}_accuracy']:.2%}"
+
+
+def end() -> bool:
+    """End a sweep, if one has been started: stop its progress, write and print its report.
+
+    Returns:
+        Whether all jobs that were started have finished.
+    """
+    sweep = Sweep.running
+    if sweep is None:
+        return True
+    sweep.stopped.set()
+    sweep.join()
+    write_report(sweep.folder)
+    return set(sweep.ended.values()) <= {"finished"}
+
+
+def write_report(folder: Path) -> None:
+    """Write and print the report, where a job of the sweep has started."""
+    from sgan_lab.report import page as report
+
+    try:
+        runs = report.read_runs([folder])
+        summary = report.write_report(runs, folder)
+    except (DataError, OSError) as error:
+        print(f"No report: {error}")
+        return
+    if len(summary):
+        report.print_summary(summary)
+    without_result = (runs.status != "finished").sum()
+    if without_result:
+        print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
+        print(f"To go on: sweep.resume={folder}")

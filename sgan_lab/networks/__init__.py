@@ -1,0 +1,1 @@
+"""Generators, discriminators and the density model, a family a file."""

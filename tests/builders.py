@@ -1,0 +1,96 @@
+"""Tiny data sets, folders of images, and run folders as tests need them."""
+
+import json
+
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
+
+SHAPE = (1, 28, 28)
+
+
+CLASSES = tuple("0123456789")
+
+
+def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
+    generator = torch.Generator().manual_seed(1)
+
+    def images(n):
+        return torch.randint(256, (n, *SHAPE), generator=generator, dtype=torch.uint8)
+
+    labels = torch.randint(10, (num_labeled,), generator=generator)
+    labeled = LabeledImages(images(num_labeled), labels)
+    return SemiSupervisedData(labeled, images(num_unlabeled), labeled, None, CLASSES, batch_size)
+
+
+def make_image_folder(root):
+    """Two classes with 3 labeled and 2 test images each, and 4 unlabeled ones; 10x12 pixels."""
+    value = 0
+    for part, count in (("labeled/cat", 3), ("labeled/dog", 3), ("test/cat", 2), ("test/dog", 2)):
+        (root / part).mkdir(parents=True)
+        for index in range(count):
+            value += 10
+            Image.new("RGB", (12, 10), (value, 0, 255)).save(root / part / f"{index}.png")
+    (root / "unlabeled").mkdir()
+    for index in range(4):
+        Image.new("L", (5, 5), 100 + index).save(root / "unlabeled" / f"{index}.jpg", quality=100)
+    return root
+
+
+def make_run(folder, model, num_labeled, seed, accuracy=None, model_settings=None, **top_level):
+    """A run folder as `sgan_lab.run` leaves it; without an accuracy, one that did not finish."""
+    folder.mkdir(parents=True)
+    (folder / "run.log").touch()
+    config = {
+        "seed": seed,
+        "iterations": 100,
+        "num_threads": seed + 1,
+        "data": {"_target_": "sgan_lab.data.digits.digits", "num_labeled": num_labeled},
+        "model": {"_target_": f"sgan_lab.models.{model}"} | (model_settings or {}),
+        "logger": {"tensorboard": {"save_dir": str(folder)}},
+        **top_level,
+    }
+    if model == "SGAN":
+        config["model"]["iterations"] = config["iterations"]
+    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    if accuracy is not None:
+        metrics = {"test_accuracy": accuracy, "test_errors": 1, "seconds": 2.0, "num_labeled": 77}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def make_sweep(folder):
+    """Two models at two label counts, three seeds each; one run has no result."""
+    accuracies = {("SGAN", 50): 0.8, ("SGAN", 100): 0.9, ("Net", 50): 0.6, ("Net", 100): 0.7}
+    for (model, labels), accuracy in accuracies.items():
+        for seed in range(3):
+            missing = (model, labels, seed) == ("Net", 100, 2)
+            value = None if missing else accuracy + 0.01 * seed
+            make_run(folder / f"{model}{labels}{seed}", model, labels, seed, value)
+    return folder
+
+
+def write_events(folder, scalars, images=()):
+    """Event files as a run leaves them.
+
+    Args:
+        scalars: by name, the value of each iteration.
+        images: the iterations that have a grid; gray, darker from one to the next.
+    """
+    with SummaryWriter(str(folder)) as writer:
+        for name, values in scalars.items():
+            for iteration, value in values.items():
+                writer.add_scalar(name, value, iteration)
+        for number, iteration in enumerate(images):
+            image = torch.full((1, 8, 8), 1 - number / 10)
+            writer.add_image("generator/images", image, iteration)
+
+
+def bomb(depth):
+    """Lists of ten of the list before, ten to the power of the depth texts in all."""
+    lines = ["x0: &x0 [" + "a, " * 10 + "]"]
+    lines += [f"x{n}: &x{n} [" + f"*x{n - 1}, " * 10 + "]" for n in range(1, depth)]
+    return "\n".join(lines)

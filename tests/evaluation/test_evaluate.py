@@ -1,0 +1,228 @@
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import nn
+
+from sgan_lab.data.containers import LabeledImages, scale
+from sgan_lab.data.digits import digits
+from sgan_lab.evaluation import plots
+from sgan_lab.evaluation.classifier import load_classifier
+from sgan_lab.evaluation.evaluate import Evaluation, evaluate
+from sgan_lab.training.checkpoints import checkpoints
+from tests.builders import make_image_folder
+from tests.processes import run_main
+
+
+class Brightness(nn.Module):
+    """Class logits from one pixel, with dropout that would spoil them."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.9)
+
+    def forward(self, images):
+        bright = self.dropout(images[:, 0, 0, 0])
+        return torch.stack([-bright, bright, torch.full_like(bright, -9.0)], dim=1)
+
+
+def test_evaluation_equals_a_count_by_hand():
+    pixels = torch.tensor([0, 0, 255, 255, 255], dtype=torch.uint8).view(5, 1, 1, 1)
+    labels = torch.tensor([0, 1, 1, 1, 0])
+    classifier = Brightness()
+    result = evaluate(classifier, LabeledImages(pixels, labels), num_classes=3)
+    assert result.errors == 2
+    assert result.accuracy == pytest.approx(3 / 5)
+    assert result.confusion.tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert result.class_accuracies[:2] == pytest.approx([1 / 2, 2 / 3])
+    assert math.isnan(result.class_accuracies[2])
+    logits = classifier.eval()(scale(pixels))
+    expected = -logits.log_softmax(1)[range(5), labels].mean()
+    assert result.loss == pytest.approx(expected.item())
+
+
+def test_evaluation_leaves_the_mode_as_it_was():
+    classifier = Brightness().train()
+    evaluate(classifier, LabeledImages(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1])), 3)
+    assert classifier.training
+
+
+class Lookup(nn.Module):
+    """Given logits, whatever the images."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits
+
+
+def test_calibration_error_equals_a_count_by_hand():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(scale=0.5, size=(200, 4)).astype(np.float32)
+    labels = generator.integers(4, size=200)
+    logits[:20] *= 5000  # confidences of exactly 1, many of them wrong ...
+    logits[20:40] = [4.5, 0, 0, 0]  # ... in one bin with lower ones that are all right
+    labels[20:40] = 0
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = shifted / shifted.sum(1, keepdims=True)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    expected = 0.0
+    for index in range(15):
+        low, high = index / 15, (index + 1) / 15 if index < 14 else 2
+        inside = (confidence >= low) & (confidence < high)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+
+    test = LabeledImages(torch.zeros(200, 1, 1, 1), torch.from_numpy(labels))
+    result = evaluate(Lookup(torch.from_numpy(logits)), test, 4)
+    assert result.calibration_error == pytest.approx(expected, abs=1e-5)
+
+
+def test_probabilities_are_no_logits_to_the_calibration_error():
+    """All logits in [0, 1] must not be taken for probabilities."""
+    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    test = LabeledImages(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]))
+    confidence = 1 / (1 + math.exp(-1))
+    result = evaluate(Lookup(logits), test, 2)
+    assert result.calibration_error == pytest.approx(confidence - 0.5, abs=1e-6)
+
+
+def test_worst_are_the_most_confident_errors():
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01], [0.3, 0.7]])
+    labels = torch.tensor([1, 0, 0, 0, 1])
+    evaluation = Evaluation(0.0, torch.zeros(2, 2), labels, probabilities)
+    assert evaluation.worst(2).tolist() == [0, 1]
+    assert evaluation.worst(9).tolist() == [0, 1, 2]
+
+
+def fail_main(monkeypatch, *arguments):
+    """The message of a command that must fail."""
+    with pytest.raises(SystemExit) as caught:
+        run_main(monkeypatch, *arguments)
+    assert "\n" not in caught.value.code
+    return caught.value.code
+
+
+@pytest.fixture
+def run_copy(baseline_run, tmp_path):
+    """A run folder to be spoiled, and its checkpoint."""
+    shutil.copytree(baseline_run, tmp_path / "run")
+    return tmp_path / "run", checkpoints(tmp_path / "run" / "checkpoints")[0]
+
+
+def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy, monkeypatch):
+    run, checkpoint = run_copy
+    command = [sys.executable, "-m", "sgan_lab", "evaluate", str(checkpoint)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    metrics = json.loads((run / "metrics.json").read_text())
+    written = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert written["errors"] == metrics["test_errors"] > 0
+    assert written["accuracy"] == pytest.approx(metrics["test_accuracy"])
+    assert written["loss"] == pytest.approx(metrics["test_loss"], rel=1e-4)
+    assert written["class_accuracies"] == pytest.approx(metrics["class_accuracies"])
+    assert np.sum(written["confusion"]) == 360
+    assert "15 equal bins, L1" in written["calibration_method"]
+    assert f"({written['errors']} errors of 360)" in result.stdout
+    assert f"calibration error: {written['calibration_error']:.4f}" in result.stdout
+    for row in written["confusion"]:
+        assert " ".join(map(str, row)) in " ".join(result.stdout.split())
+    for name in ("confusion_matrix", "worst"):
+        assert Image.open(run / "evaluation" / f"{name}.png").size > (100, 100)
+
+    message = fail_main(monkeypatch, checkpoint)
+    assert message == f"{run / 'evaluation'} already exists; name a new folder with --output."
+
+
+def test_the_picture_shows_the_most_confident_errors(checkpoint, tmp_path, monkeypatch):
+    draw, drawn = plots.worst_images, []
+
+    def record(*arguments):
+        drawn.extend(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(plots, "worst_images", record)
+    run_main(monkeypatch, checkpoint, "--output", tmp_path / "evaluation")
+    images, captions, errors = drawn
+
+    test = digits(100, "first", 32).test
+    probabilities = load_classifier(checkpoint).network(scale(test.images)).softmax(1)
+    wrong = [i for i in range(360) if probabilities[i].argmax() != test.labels[i]]
+    wrong.sort(key=lambda i: -probabilities[i].max().item())
+    assert errors == len(wrong)
+    assert len(images) == min(25, len(wrong))
+    assert torch.equal(images, test.images[wrong[:25]])
+    worst = wrong[0]
+    predicted, confidence = probabilities[worst].argmax(), probabilities[worst].max().item()
+    assert captions[0] == f"{test.labels[worst]} → {predicted}\n{confidence:.1%}"
+
+
+def test_class_folders_of_ones_own(checkpoint, tmp_path, monkeypatch):
+    test = digits(100, "first", 32).test
+    for index in range(40):
+        label = test.labels[index].item()
+        if label in (3, 7):
+            folder = tmp_path / "images" / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(test.images[index, 0].numpy()).save(folder / f"{index}.png")
+    run_main(monkeypatch, checkpoint, "--data", tmp_path / "images", "--output", tmp_path / "new")
+    written = json.loads((tmp_path / "new" / "evaluation.json").read_text())
+
+    chosen = [index for index in range(40) if test.labels[index] in (3, 7)]
+    logits = load_classifier(checkpoint).network(scale(test.images[chosen]))
+    correct = logits.argmax(1) == test.labels[chosen]
+    assert written["images"] == len(chosen)
+    assert written["errors"] == (~correct).sum()
+    threes = correct[test.labels[chosen] == 3]
+    assert written["class_accuracies"]["3"] == pytest.approx(threes.float().mean().item())
+    assert written["class_accuracies"]["0"] is None
+
+    (tmp_path / "images" / "cat").mkdir()
+    message = fail_main(
+        monkeypatch, checkpoint, "--data", tmp_path / "images", "--output", tmp_path / "other"
+    )
+    assert "unknown classes: cat; known are 0, 1, 2" in message
+    empty = fail_main(
+        monkeypatch, checkpoint, "--data", tmp_path / "absent", "--output", tmp_path / "other"
+    )
+    assert "has no images in class folders" in empty
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_configuration_cannot_have_anything_called(run_copy, nested, monkeypatch):
+    run, checkpoint = run_copy
+    trace = run / "trace"
+    hostile = {"_target_": "os.system", "command": f"touch {trace}"}
+    data = (
+        {"_target_": "sgan_lab.data.digits.digits", "num_labeled": hostile} if nested else hostile
+    )
+    OmegaConf.save({"data": data}, run / "config.yaml")
+    message = fail_main(monkeypatch, checkpoint)
+    expected = "does not fit sgan_lab.data.digits" if nested else "os.system is none of"
+    assert expected in message
+    assert not trace.exists()
+
+
+def test_a_run_that_does_not_fit_the_checkpoint_is_named(run_copy, monkeypatch):
+    run, checkpoint = run_copy
+    make_image_folder(run / "images")
+    settings = {"root": str(run / "images"), "image_size": [28, 28], "channels": 1}
+    settings |= {"num_labeled": None, "labeled_split": "balanced", "batch_size": 2}
+    OmegaConf.save(
+        {"data": {"_target_": "sgan_lab.data.image_folder.image_folder", **settings}},
+        run / "config.yaml",
+    )
+    assert "other classes or images" in fail_main(monkeypatch, checkpoint)
+    (run / "config.yaml").unlink()
+    assert "config.yaml is no readable configuration" in fail_main(monkeypatch, checkpoint)
+    assert "no readable checkpoint" in fail_main(monkeypatch, run / "absent" / "x.ckpt")

@@ -1,0 +1,61 @@
+import io
+
+import pytest
+import torch
+
+from sgan_lab.evaluation import plots
+from sgan_lab.training.history import History
+
+
+@pytest.fixture
+def history():
+    history = History()
+    history.names = ["labeled/class_loss", "labeled/accuracy"]
+    history.values = torch.tensor([[4.0, 0.1], [3.0, 0.2], [2.0, 0.3], [1.0, 0.4]])
+    history.interval_ends = [2, 4]
+    return history
+
+
+def test_the_tutorials_plot_shows_the_loss_of_each_iteration_and_interval(history):
+    (axes,) = plots.discriminator_supervised_loss(history).axes
+    assert axes.get_title() == "Discriminator – Supervised Loss"
+    iterations, intervals = axes.lines
+    assert list(iterations.get_xdata()) == [1, 2, 3, 4]
+    assert list(iterations.get_ydata()) == [4, 3, 2, 1]
+    assert list(intervals.get_xdata()) == [2, 4]
+    assert list(intervals.get_ydata()) == [3, 1]
+
+
+def test_the_baselines_plots_have_one_point_an_epoch(history):
+    (loss,) = plots.epoch_loss(history).axes[0].lines
+    assert list(loss.get_xdata()) == [1, 2]
+    assert list(loss.get_ydata()) == [3, 1]
+    (accuracy,) = plots.epoch_accuracy(history).axes[0].lines
+    assert list(accuracy.get_ydata()) == pytest.approx([0.2, 0.4])
+
+
+def test_confusion_matrix_shows_counts_and_names():
+    figure = plots.confusion_matrix(torch.tensor([[5, 1], [0, 7]]), ["cat", "dog"])
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["5", "1", "0", "7"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_names_are_no_formulas():
+    names = ["$\\bad$", "$", "<b>"]
+    matrix = plots.confusion_matrix(torch.eye(3, dtype=torch.int), names)
+    worst = plots.worst_images(torch.zeros(3, 1, 4, 4), names, errors=3)
+    for figure in (matrix, worst):
+        figure.savefig(io.BytesIO())
+
+
+def test_worst_images_stand_under_their_captions():
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 4, 4)
+    captions = [f"caption {index}" for index in range(6)]
+    figure = plots.worst_images(images, captions, errors=9)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == captions
+    assert [axes.images[0].get_array().max() for axes in shown] == list(range(6))
+    assert "6 most confident of 9 errors" in figure.get_suptitle()
+    nothing = plots.worst_images(images[:0], [], errors=0)
+    assert not any(axes.images for axes in nothing.axes)

@@ -1,0 +1,61 @@
+import io
+import re
+
+import pytest
+import rich
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.data.batches import SemiSupervisedBatches
+from sgan_lab.training.callbacks import ProgressBar, SampleGrid
+from tests.builders import CLASSES, SHAPE, make_data
+
+
+def train(tmp_path, *callbacks):
+    torch.manual_seed(0)
+    module = SGAN(SHAPE, CLASSES, 4, 2, 1, 3e-4, 1e-3, 1e-3)
+    trainer = Trainer(
+        **module.training_limit,
+        accelerator="cpu",
+        logger=TensorBoardLogger(tmp_path, name="", version=""),
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(module, SemiSupervisedBatches(make_data(), module.hparams.sample_interval))
+    return module
+
+
+def test_sample_grids_come_from_one_noise_and_leave_training_as_it_is(tmp_path):
+    samples = SampleGrid(num_images=4)
+    with_grids = train(tmp_path / "with", samples)
+    without = train(tmp_path / "without")
+    for ours, expected in zip(with_grids.parameters(), without.parameters(), strict=True):
+        assert torch.equal(ours, expected)
+
+    events = EventAccumulator(str(tmp_path / "with"))
+    events.Reload()
+    grids = events.Images("generator/images")
+    assert [grid.step for grid in grids] == [2, 4]
+    assert (grids[0].width, grids[0].height) == (4 * 30 + 2, 30 + 2)
+    assert samples.noise.shape == (4, 100)
+
+
+@pytest.mark.parametrize(("terminal", "width"), [(True, 80), (True, 40), (False, 80)])
+def test_progress_bar_counts_iterations_where_there_is_a_terminal(
+    tmp_path, monkeypatch, terminal, width
+):
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=width)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    train(tmp_path, ProgressBar())
+    shown = re.sub(r"\x1b\[[0-9;?]*\w", "", output.getvalue())
+    assert ("iteration 4/4" in shown) == terminal
+    assert ("it/s" in shown) == terminal
+    assert "\n" not in output.getvalue().rstrip().replace("\n\x1b[?25h", "")

@@ -150,7 +150,7 @@ def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
     from sgan_lab.training.cuda_graph import Recorded
 
     device = data.unlabeled_images.device
-    sgan = SGAN(data.image_shape, data.class_names, 0, 0, 0, 3e-4, 1e-3, 1e-3).to(device)
+    sgan = SGAN(data.image_shape, data.class_names, 0, 3e-4, 1e-3, 1e-3).to(device)
     optimizers = sgan.configure_optimizers()
     sgan.labeled_optimizer, sgan.unlabeled_optimizer, sgan.generator_optimizer = optimizers
     sgan.manual_backward = Tensor.backward
@@ -251,7 +251,7 @@ def measure_start(threads: int, device: str) -> dict[str, float]:
         started = datetime.now()
         run_child("-m", "sgan_lab.run", *run_arguments(folder, 1, threads, device, interval=1))
         log = (Path(folder) / "run/run.log").read_text()
-    first = next(line for line in log.splitlines() if "D loss supervised" in line)
+    first = next(line for line in log.splitlines() if "class loss" in line)
     logged = datetime.strptime(first[1:24], "%Y-%m-%d %H:%M:%S,%f")
     return {"imports and data": imports, "run": (logged - started).total_seconds()}
 

@@ -25,13 +25,12 @@ from sgan_lab.config.checks import exit_on_error, explain
 from sgan_lab.config.composition import check_compositions
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
-from sgan_lab.jobs import sweep
+from sgan_lab.jobs import sweep, worker
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import complete_arguments
 from sgan_lab.jobs.status import Status, write_status
 from sgan_lab.jobs.terminal import print_result
 from sgan_lab.signals import Interrupted, end_at_once, handle_signals
-from sgan_lab.terminal import log_to
 
 MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
 
@@ -77,10 +76,7 @@ def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train one run, in this process where it needs no others; returns the metrics."""
     if config.trainer.get("devices", 1) != 1:
         return run_in_process(folder)  # Lightning starts the others with the command of the first
-    from sgan_lab.training import train as training
-
-    log_to(folder)
-    return training.train(folder)
+    return worker.run(folder)
 
 
 def check_commands(options: Namespace) -> None:

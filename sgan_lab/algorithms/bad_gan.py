@@ -32,7 +32,7 @@ class BadGAN(FeatureMatching):
     Section 5.1's other way to a high entropy, variational inference, is not built.
 
     The paper's density model is a PixelCNN++ that was trained before; here it is a MADE, which
-    `pretrain` trains on the unlabeled images, in minutes on one core. It is less sharp: what is
+    `prepare` trains on the unlabeled images, in minutes on one core. It is less sharp: what is
     dense for it need not be for a PixelCNN++. The networks, their initialization and the running
     average that is the classifier are those of `FeatureMatching`; but the generator's gains are
     trained, as in the program. The program has no average.
@@ -73,9 +73,9 @@ class BadGAN(FeatureMatching):
             self.density = made.MADE(self.hparams.image_shape).requires_grad_(False)
             self.register_buffer("log_epsilon", torch.tensor(0.0))
 
-    def pretrain(self, data: SemiSupervisedData) -> None:
+    def prepare(self, data: SemiSupervisedData) -> None:
         """Train the density model and set epsilon, after what `FeatureMatching` initializes."""
-        super().pretrain(data)
+        super().prepare(data)
         if not self.hparams.low_density_weight:
             return
         images = data.unlabeled_images

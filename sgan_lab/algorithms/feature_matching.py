@@ -7,16 +7,16 @@ authors' train_mnist_feature_matching.py tells (github.com/openai/improved-gan).
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
 from sgan_lab.algorithms.averaging import RunningAverage
-from sgan_lab.algorithms.semi_supervised_gan import SemiSupervisedGAN
+from sgan_lab.algorithms.base import GAN, accuracy
 from sgan_lab.data.batches import SemiSupervisedBatch
 from sgan_lab.data.containers import SemiSupervisedData, scale
-from sgan_lab.networks.mlp import MLPDiscriminator, MLPGenerator
+from sgan_lab.networks.mlp import MLPGenerator
 
 INITIALIZATION_IMAGES = 500
 
@@ -25,7 +25,7 @@ INITIALIZATION_IMAGES = 500
 ADAM_EPSILON = 1e-4
 
 
-class FeatureMatching(SemiSupervisedGAN):
+class FeatureMatching(GAN):
     """One discriminator step and one generator step an iteration.
 
     The classifier is the running average of the discriminator. Other than in the authors' program,
@@ -37,15 +37,14 @@ class FeatureMatching(SemiSupervisedGAN):
         image_shape: (channels, height, width) of an image.
         class_names: a name for each label; kept in checkpoints for those who use the classifier.
         iterations: length of training, over which the learning rate falls.
-        sample_interval: iterations between two log lines, checkpoints and grids of images.
-        log_interval: iterations between two points of TensorBoard's curves.
         learning_rate: of both networks, for the first two thirds; then it falls linearly to zero.
         beta1: decay of Adam's first moment.
         beta2: decay of its second moment.
         unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
         averaging_rate: the running average moves this / iterations of the way to the
             discriminator's weights at each iteration.
-        cuda_graph: whether, on one GPU, iterations are recorded once and replayed.
+        discriminator: name of the discriminator, see `networks.registry`; it must be initialized
+            on data, as only "mlp", the paper's, is.
     """
 
     learning_rate_decay = 1 / 3
@@ -57,27 +56,23 @@ class FeatureMatching(SemiSupervisedGAN):
         image_shape: tuple[int, int, int],
         class_names: Sequence[str],
         iterations: int,
-        sample_interval: int,
-        log_interval: int,
         learning_rate: float,
         beta1: float,
         unlabeled_weight: float,
         averaging_rate: float,
         beta2: float = 0.999,
-        cuda_graph: bool = False,
+        discriminator: str = "mlp",
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()  # those of a subclass, too
-        self.automatic_optimization = False
-        self.discriminator = MLPDiscriminator(image_shape, len(class_names))
+        super().__init__(image_shape, class_names, discriminator)
         self.generator = MLPGenerator(image_shape, self.train_gain)
         self.averaged_discriminator = RunningAverage(
             self.discriminator, rate=averaging_rate / iterations
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
-        return self.averaged_discriminator(images)
+    @property
+    def classifier(self) -> nn.Module:
+        """The running average of the discriminator."""
+        return self.averaged_discriminator
 
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch.
@@ -115,7 +110,7 @@ class FeatureMatching(SemiSupervisedGAN):
         loss = class_loss + self.hparams.unlabeled_weight * unlabeled_loss
         return loss, {
             "labeled/class_loss": class_loss.detach(),
-            "labeled/accuracy": (labeled_logits.argmax(dim=1) == labels).float().mean(),
+            "labeled/accuracy": accuracy(labeled_logits, labels),
             "unlabeled/real_loss": real_loss.detach(),
             "unlabeled/fake_loss": fake_loss.detach(),
             "unlabeled/discriminator_loss": unlabeled_loss.detach(),
@@ -161,7 +156,7 @@ class FeatureMatching(SemiSupervisedGAN):
         super().on_train_start()
         (self.discriminator_optimizer,) = self.discriminator_optimizers
 
-    def pretrain(self, data: SemiSupervisedData) -> None:
+    def prepare(self, data: SemiSupervisedData) -> None:
         """Initialize the discriminator on unlabeled images."""
         images = data.unlabeled_images
         drawn = torch.randint(len(images), (INITIALIZATION_IMAGES,), device=images.device)

@@ -5,7 +5,7 @@ Tarvainen and Valpola 2017, Mean teachers are better role models.
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from sgan_lab.algorithms.averaging import RunningAverage
 from sgan_lab.algorithms.pi_model import PiModel
@@ -26,13 +26,14 @@ class MeanTeacher(PiModel):
             self.discriminator, rate=averaging_rate / self.hparams.iterations
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
-        return self.averaged_discriminator(images)
+    @property
+    def classifier(self) -> nn.Module:
+        """The teacher."""
+        return self.averaged_discriminator
 
     @property
     def teacher(self) -> nn.Module:
-        """Whose logits of another view the student's shall agree with."""
+        """The running average of the student."""
         return self.averaged_discriminator
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The Pi-model: two passes of an image, dropout and augmentation drawn anew, shall agree.
+"""The Pi-model: two passes of an image, each with its own dropout and augmentation, agree.
 
 Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm 1. As Oliver et al.
 2018 have it, the second pass is a target without a gradient, and the labeled images are left out.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sgan_lab import losses
 from sgan_lab.algorithms.alignment import DistributionAlignment
-from sgan_lab.algorithms.semi_supervised_classifier import SemiSupervisedClassifier
+from sgan_lab.algorithms.base import SemiSupervisedClassifier
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 
@@ -20,8 +20,8 @@ class PiModel(SemiSupervisedClassifier):
     """The classifier is its own teacher.
 
     Args:
-        target_dropout: whether the pass for the target has dropout, too, as in the paper.
-        distribution_alignment: whether the targets shall have the labels' class frequencies, see
+        target_dropout: whether the pass for the target has dropout too, as in the paper.
+        distribution_alignment: whether the targets have the labels' class frequencies, see
             `DistributionAlignment`.
         training: see `SemiSupervisedClassifier`.
     """
@@ -51,5 +51,5 @@ class PiModel(SemiSupervisedClassifier):
 
     @property
     def teacher(self) -> nn.Module:
-        """Whose logits of another view the classifier's shall agree with."""
+        """The network whose logits of another view are the targets."""
         return self.discriminator

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sgan_lab import losses
-from sgan_lab.algorithms.semi_supervised_classifier import SemiSupervisedClassifier
+from sgan_lab.algorithms.base import SemiSupervisedClassifier
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 

@@ -2,21 +2,17 @@
 
 from collections.abc import Sequence
 
-import torch
-from matplotlib.figure import Figure
-from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from sgan_lab import losses
+from sgan_lab.algorithms.base import Algorithm, keras_adam
 from sgan_lab.data.batches import LabeledBatch, LabeledEpoch
 from sgan_lab.data.containers import SemiSupervisedData
-from sgan_lab.evaluation import plots
-from sgan_lab.networks.registry import DISCRIMINATORS
-from sgan_lab.training.history import History
 
 
-class Supervised(LightningModule):
+class Supervised(Algorithm):
     """The classifier that the SGAN is compared with (GANs in Action, chapter 7).
 
     Args:
@@ -24,10 +20,10 @@ class Supervised(LightningModule):
         class_names: a name for each label; kept in checkpoints for those who use the classifier.
         epochs: passes over the labeled images.
         learning_rate: of Adam.
-        discriminator: "strided", the tutorial's network, or "pooling", see `PoolingDiscriminator`.
+        discriminator: name of the network, see `networks.registry`.
     """
 
-    log_interval = None  # loss and accuracy are means over an epoch: one point an epoch
+    in_epochs = True
 
     def __init__(
         self,
@@ -37,17 +33,11 @@ class Supervised(LightningModule):
         learning_rate: float,
         discriminator: str = "strided",
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
+        super().__init__(image_shape, class_names, discriminator)
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
         for metric in (self.mean_loss, self.mean_accuracy):
             metric.persistent(True)  # a checkpoint may be written within an epoch
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
-        return self.discriminator(images)
 
     def on_train_epoch_start(self) -> None:
         """Begin new means."""
@@ -67,28 +57,15 @@ class Supervised(LightningModule):
             "labeled/accuracy": self.mean_accuracy.compute(),
         }
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Optimizer:
         """Adam with Keras's epsilon."""
-        learning_rate = self.hparams.learning_rate
-        return torch.optim.Adam(self.parameters(), lr=learning_rate, eps=1e-7, fused=True)
+        return keras_adam(self, self.hparams.learning_rate)
 
     @property
     def training_limit(self) -> dict[str, int]:
-        """When Lightning's trainer is to stop."""
+        """When Lightning's trainer stops, as its arguments."""
         return {"max_epochs": self.hparams.epochs}
 
-    def batches(self, data: SemiSupervisedData) -> LabeledEpoch:
-        """What one Lightning epoch trains on."""
+    def batches(self, data: SemiSupervisedData, sample_interval: int) -> LabeledEpoch:
+        """The batches of one Lightning epoch: each labeled image once, whatever the interval."""
         return LabeledEpoch(data)
-
-    def log_line(self, iteration: int, values: dict[str, float]) -> str:
-        """One line an epoch, from what `training_step` returned at its last iteration."""
-        return (
-            f"{iteration} [epoch {self.current_epoch + 1}, "
-            f"loss: {values['labeled/class_loss']:.4f}, "
-            f"acc.: {values['labeled/accuracy']:.2%}]"
-        )
-
-    def figures(self, history: History) -> dict[str, Figure]:
-        """Loss and accuracy over epochs, by file name."""
-        return {"loss": plots.epoch_loss(history), "accuracy": plots.epoch_accuracy(history)}

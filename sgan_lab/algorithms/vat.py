@@ -1,4 +1,4 @@
-"""Virtual adversarial training: small changes of an image shall not change its class.
+"""Virtual adversarial training: small changes of an image do not change its class.
 
 Miyato et al. 2018, Virtual Adversarial Training: A Regularization Method for Supervised and
 Semi-Supervised Learning (github.com/takerum/vat_tf).
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgan_lab import losses
-from sgan_lab.algorithms.semi_supervised_classifier import SemiSupervisedClassifier
+from sgan_lab.algorithms.base import SemiSupervisedClassifier
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 # xi of the paper's algorithm 1. With the authors' 1e-6 a pixel of 1 changes by less than float32
@@ -21,7 +21,7 @@ FINITE_DIFFERENCE = 0.1
 
 
 class VAT(SemiSupervisedClassifier):
-    """The class distributions at x and at x + r shall agree, r where they differ the most.
+    """The class distributions at x and at x + r agree, r being where they differ the most.
 
     As in the authors' program, all passes of an image in an iteration have the same dropout.
 
@@ -70,7 +70,7 @@ class VAT(SemiSupervisedClassifier):
         return gradients
 
     def unchanged_draws(self) -> AbstractContextManager[None]:
-        """What is drawn within is drawn again after it."""
+        """Within, draws leave the generator unchanged, so that the next pass draws the same."""
         return torch.random.fork_rng(devices=[self.device] if self.on_gpu else [])
 
 

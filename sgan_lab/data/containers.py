@@ -15,6 +15,10 @@ class LabeledImages(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> "LabeledImages":
+        """The same images on a device."""
+        return LabeledImages(self.images.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class SemiSupervisedData:
@@ -50,16 +54,12 @@ class SemiSupervisedData:
 
     def to(self, device: torch.device) -> "SemiSupervisedData":
         """The same data on a device."""
-
-        def moved(images: LabeledImages) -> LabeledImages:
-            return LabeledImages(*(tensor.to(device) for tensor in images))
-
         return replace(
             self,
-            labeled=moved(self.labeled),
+            labeled=self.labeled.to(device),
             unlabeled_images=self.unlabeled_images.to(device),
-            test=moved(self.test),
-            validation=self.validation and moved(self.validation),
+            test=self.test.to(device),
+            validation=self.validation and self.validation.to(device),
         )
 
 

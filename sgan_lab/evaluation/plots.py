@@ -7,45 +7,41 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 
-from sgan_lab.training.history import History
-
 WORST_COLUMNS = 5
 
 
-def discriminator_supervised_loss(history: History) -> Figure:
-    """The tutorial's plot: the class loss at each sample interval, over that of all iterations."""
-    loss = history["labeled/class_loss"]
-    ends = history.interval_ends
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(range(1, len(loss) + 1), loss, color="tab:blue", alpha=0.25, label="each iteration")
-    axes.plot(
-        ends, [loss[end - 1] for end in ends], "o-", color="tab:blue", label="at sample intervals"
-    )
-    axes.set(
-        title="Discriminator – Supervised Loss", xlabel="Iteration", ylabel="Loss", yscale="log"
-    )
-    axes.legend()
-    return figure
+def training_figures(
+    loss: Sequence[float], accuracy: Sequence[float], interval_ends: Sequence[int], in_epochs: bool
+) -> dict[str, Figure]:
+    """The tutorial's plots of training, by file name: of iterations, or of the baseline's epochs.
 
-
-def epoch_loss(history: History) -> Figure:
-    """The baseline's loss over epochs."""
-    return _over_epochs(history, "labeled/class_loss", "Supervised Baseline – Loss", "Loss")
-
-
-def epoch_accuracy(history: History) -> Figure:
-    """The baseline's accuracy on the labeled images over epochs."""
-    return _over_epochs(history, "labeled/accuracy", "Supervised Baseline – Accuracy", "Accuracy")
-
-
-def _over_epochs(history: History, name: str, title: str, ylabel: str) -> Figure:
-    values = [history[name][end - 1] for end in history.interval_ends]
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(range(1, len(values) + 1), values)
-    axes.set(title=title, xlabel="Epoch", ylabel=ylabel)
-    return figure
+    Args:
+        loss: class loss of each iteration.
+        accuracy: on the labeled images, of each iteration, 0 to 1.
+        interval_ends: the last iteration of each sample interval or epoch, counted from 1.
+        in_epochs: whether the values are means over epochs, see `Algorithm`.
+    """
+    at_ends = [end - 1 for end in interval_ends]
+    if not in_epochs:
+        figure = Figure(figsize=(10, 5), layout="constrained")
+        axes = figure.subplots()
+        iterations = range(1, len(loss) + 1)
+        axes.plot(iterations, loss, color="tab:blue", alpha=0.25, label="each iteration")
+        of_ends = [loss[index] for index in at_ends]
+        axes.plot(interval_ends, of_ends, "o-", color="tab:blue", label="at sample intervals")
+        axes.set(
+            title="Discriminator – Supervised Loss", xlabel="Iteration", ylabel="Loss", yscale="log"
+        )
+        axes.legend()
+        return {"discriminator_supervised_loss": figure}
+    figures = {}
+    for name, values in (("loss", loss), ("accuracy", accuracy)):
+        figures[name] = Figure(figsize=(10, 5), layout="constrained")
+        axes = figures[name].subplots()
+        axes.plot(range(1, len(at_ends) + 1), [values[index] for index in at_ends])
+        title = name.capitalize()
+        axes.set(title=f"Supervised Baseline – {title}", xlabel="Epoch", ylabel=title)
+    return figures
 
 
 def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:

@@ -20,7 +20,7 @@ MAIN_PROCESS = "MainProcess"  # its name in multiprocessing
 
 
 def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
-    """Run `python -m sgan_lab.training.train` on a run folder, wait for it, and see how it ended.
+    """Run `python -m sgan_lab.jobs.worker` on a run folder, wait for it, and see how it ended.
 
     Args:
         folder: of the run; its config.yaml says what to train.
@@ -33,7 +33,7 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
     Raises:
         JobError: the run has failed or was killed; its status.json says so too.
     """
-    command = [sys.executable, "-m", "sgan_lab.training.train", str(folder), prefix]
+    command = [sys.executable, "-m", "sgan_lab.jobs.worker", str(folder), prefix]
     silent = bool(prefix) and sys.stdout.isatty()
     with (folder / "run.log").open("ab") as log_file:
         process = subprocess.Popen(
@@ -71,7 +71,7 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
 def wait(process: subprocess.Popen, is_worker: bool) -> int:
     """Wait for a process; end before it where the program that this one works for is gone.
 
-    A launcher's worker outlives the `kill -9` of its sweep; its job shall not, see
+    A launcher's worker outlives the `kill -9` of its sweep; its job does not, see
     `end_with_parent`.
     """
     parent = os.getppid()

@@ -7,7 +7,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from sgan_lab.algorithms.semi_supervised_gan import SemiSupervisedGAN
+from sgan_lab.algorithms.base import GAN
 from sgan_lab.data.containers import LabeledImages
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.terminal import training_progress
@@ -65,13 +65,13 @@ class SampleGrid(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the noise, leaving the draws of training as they are."""
-        if isinstance(module, SemiSupervisedGAN) and self.noise is None:
+        if isinstance(module, GAN) and self.noise is None:
             with torch.random.fork_rng(devices=[module.device] if module.on_gpu else []):
                 self.noise = module.noise(self.num_images)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the grid."""
-        if not isinstance(module, SemiSupervisedGAN):
+        if not isinstance(module, GAN):
             return
         images = module.inferred_images(self.noise.to(module.device))
         grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1))
@@ -84,18 +84,19 @@ class Validation(Callback):
     """Accuracy and loss on the validation images, logged at each sample interval or epoch.
 
     Args:
-        images: the validation images, on the device of training.
+        images: the validation images; None for none.
         num_classes: number of classes.
     """
 
-    def __init__(self, images: LabeledImages, num_classes: int) -> None:
+    def __init__(self, images: LabeledImages | None, num_classes: int) -> None:
         self.images = images
         self.num_classes = num_classes
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate and log."""
-        if not trainer.is_global_zero:
+        if self.images is None or not trainer.is_global_zero:
             return
+        self.images = self.images.to(module.device)
         evaluation = evaluate(module, self.images, self.num_classes)
         values = {"validation/accuracy": evaluation.accuracy, "validation/loss": evaluation.loss}
         for logger in trainer.loggers:

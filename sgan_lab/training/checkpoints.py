@@ -10,19 +10,16 @@ import logging
 import os
 import random
 import re
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from sgan_lab.jobs.status import replace_text
-from sgan_lab.signals import Interrupted, end_at_once, handle_signals
+from sgan_lab.training.lightning_progress import complete_progress
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +61,11 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(temporary)
         if not trainer.is_global_zero:
             return
-        replace_text(checksum_file(path), f"{sha256(temporary)}  {path.name}\n")
-        for written in (temporary, checksum_file(path)):
+        checksum = temporary.with_suffix(".sha256.part")
+        checksum.write_text(f"{sha256(temporary)}  {path.name}\n")
+        for written, name in ((checksum, checksum_file(path)), (temporary, path)):
             synchronize(written)
-        temporary.replace(path)
+            written.replace(name)
         synchronize(self.folder)
         self.newest = path
         for old in checkpoints(self.folder)[self.keep :]:
@@ -87,70 +85,14 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the random number generators' states, and progress as after all hooks' end."""
+        """Take the random number generators' states, and count what has ended as ended."""
         self.random_states = checkpoint[RANDOM_STATES][trainer.global_rank]
-        # Lightning has it that the batch and the epoch at whose end the checkpoint was written have
-        # not ended, and would count the last batch again.
-        progress = checkpoint["loops"]["fit_loop"]
-        epochs, batches = progress["epoch_progress"], progress["epoch_loop.batch_progress"]
-        for each in (epochs["total"], epochs["current"], batches["total"], batches["current"]):
-            each["completed"] = each["processed"]
-        if epochs["current"]["completed"] == epochs["current"]["started"]:
-            batches["current"] = dict.fromkeys(batches["current"], 0)
-            batches["is_last_batch"] = False
+        complete_progress(checkpoint)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Go on drawing where the checkpoint was written; Lightning calls this callback last."""
         if self.random_states is not None:
             set_random_states(self.random_states, module.device)
-
-
-class Interruption(Callback):
-    """Ends training by SIGINT or SIGTERM after the iteration under way, with a checkpoint.
-
-    A second SIGINT ends it at once, and so does each signal where several processes train, which
-    would have to agree on an iteration.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def receive(self, signal_number: int, _: FrameType | None) -> None:
-        """Handle a signal.
-
-        Raises:
-            Interrupted: it is SIGINT, and not the first one.
-        """
-        if self.received and signal_number == signal.SIGINT:
-            raise Interrupted(signal_number)
-        self.received = self.received or signal_number
-
-    def end_if_received(self) -> None:
-        """End training if a signal has come.
-
-        Raises:
-            Interrupted: one has.
-        """
-        if self.received:
-            raise Interrupted(self.received)
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take the signals over from Lightning, which restores all handlers after training."""
-        handle_signals(self.receive if trainer.world_size == 1 else end_at_once)
-
-    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """End within an interval; at its end its checkpoint, curves and images come first."""
-        if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
-            return
-        if self.received:
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, Checkpoints):
-                    callback.save(trainer)
-        self.end_if_received()
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        """End between two intervals."""
-        self.end_if_received()
 
 
 def random_states(device: torch.device) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
+
+from sgan_lab.algorithms.base import GAN
+from sgan_lab.training.lightning_progress import count_iteration
 
 WARM_UP = 3  # calls, in which optimizers and libraries allocate what they keep
 
@@ -84,7 +89,7 @@ class Recorded:
             with torch.cuda.graph(graph):
                 outputs = self.function(*arguments)
         except RuntimeError as error:
-            message = "An iteration cannot be recorded; model.cuda_graph=false trains without."
+            message = "An iteration cannot be recorded; cuda_graph=false trains without."
             raise RuntimeError(f"{message} {error}") from error
         self.set_capturable(False)  # else torch warns of steps that are not recorded
         return graph, outputs
@@ -93,3 +98,20 @@ class Recorded:
         """Tell the optimizers whether their next steps are recorded."""
         for group in self.groups:
             group["capturable"] = value
+
+
+class RecordIterations(Callback):
+    """Has the draws and iterations of a GAN recorded where it trains on one GPU."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Record from the next iteration on."""
+        if not (isinstance(module, GAN) and module.on_gpu and trainer.world_size == 1):
+            return
+        batches = trainer.train_dataloader
+        batches.draw = Recorded(batches.draw)
+        module.training_step = Recorded(
+            module.training_step,
+            trainer.optimizers,
+            module.step_kind,
+            partial(count_iteration, trainer),
+        )

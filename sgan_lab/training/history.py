@@ -11,13 +11,27 @@ from sgan_lab.errors import NonFiniteLossError
 
 log = logging.getLogger(__name__)
 
+# The values of a log line, by the names of their curves; the tutorial's, and the one of algorithms
+# without a generator.
+LINE = {
+    "labeled/class_loss": "class loss {:.4f}",
+    "labeled/accuracy": "accuracy {:.2%}",
+    "unlabeled/discriminator_loss": "real-or-fake loss {:.4f}",
+    "unlabeled/loss": "unlabeled loss {:.4f}",
+    "generator/loss": "generator loss {:.4f}",
+}
+
 
 class History(Callback):
     """Collects the losses and accuracies of training without waiting for the device.
 
     What `training_step` returns stays on the device until the end of an interval (a Lightning
-    epoch). Then it is read back at once, checked, written to the loggers at each iteration that the
-    module's `log_interval` divides and at the interval's end, and logged as the module's log line.
+    epoch). Then it is read back at once, checked, written to the loggers at each iteration that
+    `log_interval` divides and at the interval's end, and logged as a line.
+
+    Args:
+        log_interval: iterations between two points of the loggers' curves; None for the ends of
+            intervals only.
 
     Attributes:
         names: the recorded values; the "loss" that Lightning minimizes is not one of them.
@@ -25,7 +39,8 @@ class History(Callback):
         interval_ends: the last iteration of each interval.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_interval: int | None) -> None:
+        self.log_interval = log_interval
         self.names: list[str] = []
         self.values = torch.empty(0, 0)
         self.interval_ends: list[int] = []
@@ -74,11 +89,11 @@ class History(Callback):
         self.interval_ends.append(last)
         for iteration, row in enumerate(self.values[start:].tolist(), start=start + 1):
             named = dict(zip(self.names, row, strict=True))
-            if iteration == last or (module.log_interval and iteration % module.log_interval == 0):
+            if iteration == last or (self.log_interval and iteration % self.log_interval == 0):
                 for logger in trainer.loggers:
                     logger.log_metrics(named, step=iteration)
         self._check_finite(trainer, start)
-        log.info(module.log_line(last, named))
+        log.info(log_line(last, named))
 
     @property
     def _interval_start(self) -> int:
@@ -102,3 +117,9 @@ class History(Callback):
             f"training stopped. Last good checkpoint: {kept or 'none yet'}. "
             "A lower learning rate may help."
         )
+
+
+def log_line(iteration: int, values: dict[str, float]) -> str:
+    """The line of a log, from what `training_step` returned at an iteration."""
+    shown = [form.format(values[name]) for name, form in LINE.items() if name in values]
+    return f"{iteration}: {', '.join(shown)}"

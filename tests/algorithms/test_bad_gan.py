@@ -35,8 +35,6 @@ def make_model(**changes):
         "image_shape": SHAPE,
         "class_names": CLASSES,
         "iterations": 5,
-        "sample_interval": 2,
-        "log_interval": 1,
         "learning_rate": 2e-3,
         "generator_learning_rate": 1e-3,
         "beta1": 0.5,
@@ -47,7 +45,7 @@ def make_model(**changes):
         "density_epochs": 1,
     }
     module = BadGAN(**(settings | WEIGHTS | changes))
-    module.pretrain(make_data())
+    module.prepare(make_data())
     module.double()
     optimizers = module.configure_optimizers()
     module.discriminator_optimizer, module.generator_optimizer = optimizers
@@ -175,7 +173,7 @@ def test_without_a_low_density_term_there_is_no_density_model(caplog):
 
 def test_a_run_goes_on_from_a_checkpoint_with_its_density_model(command_line, tmp_path):
     options = ["model=bad_gan", "data.batch_size=20", "data.labeled_split=random"]
-    options += ["iterations=10", "sample_interval=5", "model.log_interval=1"]
+    options += ["iterations=10", "sample_interval=5", "log_interval=1"]
     options += ["model.low_density_start=3", "model.density_epochs=1"]
     succeed(command_line(*TINY, *options, "hydra.run.dir=run"))
     folder = tmp_path / "run"

@@ -25,15 +25,13 @@ def model():
         SHAPE,
         CLASSES,
         iterations=5,
-        sample_interval=2,
-        log_interval=1,
         learning_rate=RATE,
         beta1=0.5,
         beta2=0.99,
         unlabeled_weight=0.8,
         averaging_rate=1.5,  # a decay of 0.7 over five iterations
     )
-    module.pretrain(make_data())
+    module.prepare(make_data())
     module.double()
     optimizers = module.configure_optimizers()
     module.discriminator_optimizer, module.generator_optimizer = optimizers
@@ -199,7 +197,7 @@ def test_learning_rate_is_constant_for_two_thirds_then_falls_to_zero(model, monk
 
 def test_a_run_leaves_a_complete_folder_and_goes_on_from_a_checkpoint(command_line, tmp_path):
     options = ["model=feature_matching", "data.batch_size=20", "data.labeled_split=random"]
-    options += ["iterations=6", "sample_interval=3", "model.log_interval=1", "seed=3"]
+    options += ["iterations=6", "sample_interval=3", "log_interval=1", "seed=3"]
     options += ["model.averaging_rate=2"]
     succeed(command_line(*TINY, *options, "hydra.run.dir=run"))
     folder = tmp_path / "run"
@@ -211,7 +209,7 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_from_a_checkpoint(command_li
         assert steps(events, f"unlabeled/{name}") == [1, 2, 3, 4, 5, 6]
     assert [image.step for image in events.Images("generator/images")] == [3, 6]
     assert (folder / "discriminator_supervised_loss.png").read_bytes().startswith(b"\x89PNG")
-    assert "6 [D loss supervised: " in (folder / "run.log").read_text()
+    assert "6: class loss " in (folder / "run.log").read_text()
 
     newest = folder / "checkpoints" / "iteration-6.ckpt"
     module = FeatureMatching.load_from_checkpoint(newest, weights_only=True).eval()

@@ -28,6 +28,6 @@ def test_a_step_is_the_papers_with_a_constant_target(dropout, aligned, monkeypat
 
 def test_batches_have_two_views(monkeypatch):
     module, _ = make_step(PiModel, monkeypatch, unlabeled_batches=3)
-    batches = list(module.batches(make_data()))
+    batches = list(module.batches(make_data(), 2))
     assert len(batches) == 2
     assert len(batches[0].unlabeled_images) == 2 * 3 * len(batches[0].labels)

@@ -13,7 +13,7 @@ def test_epoch_values_are_means_over_its_images(tmp_path):
     data = make_data(num_labeled=20, batch_size=8)
     model = Supervised(SHAPE, CLASSES, epochs=2, learning_rate=1e-30)
     model.discriminator.layers[6].p = 0
-    history = History()
+    history = History(None)
     trainer = Trainer(
         **model.training_limit,
         accelerator="cpu",

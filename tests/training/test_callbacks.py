@@ -17,7 +17,7 @@ from tests.builders import CLASSES, SHAPE, make_data
 
 def train(tmp_path, *callbacks):
     torch.manual_seed(0)
-    module = SGAN(SHAPE, CLASSES, 4, 2, 1, 3e-4, 1e-3, 1e-3)
+    module = SGAN(SHAPE, CLASSES, 4, 3e-4, 1e-3, 1e-3)
     trainer = Trainer(
         **module.training_limit,
         accelerator="cpu",
@@ -28,7 +28,7 @@ def train(tmp_path, *callbacks):
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    trainer.fit(module, SemiSupervisedBatches(make_data(), module.hparams.sample_interval))
+    trainer.fit(module, SemiSupervisedBatches(make_data(), 2))
     return module
 
 

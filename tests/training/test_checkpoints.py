@@ -16,7 +16,6 @@ from sgan_lab.training.callbacks import SampleGrid
 from sgan_lab.training.checkpoints import (
     RANDOM_STATES,
     Checkpoints,
-    Interruption,
     checkpoints,
     checksum_file,
     iteration_of,
@@ -25,6 +24,7 @@ from sgan_lab.training.checkpoints import (
     set_random_states,
 )
 from sgan_lab.training.history import History
+from sgan_lab.training.interruption import Interruption
 from tests.builders import CLASSES, SHAPE, make_data
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def make_model(name):
     if name == "sgan":
-        return SGAN(SHAPE, CLASSES, 7, 2, 1, 3e-4, 1e-3, 1e-3)
+        return SGAN(SHAPE, CLASSES, 7, 3e-4, 1e-3, 1e-3)
     return Supervised(SHAPE, CLASSES, epochs=3, learning_rate=1e-3)
 
 
@@ -50,7 +50,7 @@ class Signal(Callback):
 def train(name, folder, keep=9, checkpoint=None, interrupted_at=0):
     seed_everything(0, verbose=False)
     model, data = make_model(name), make_data()
-    callbacks = [History(), SampleGrid(4), Checkpoints(str(folder), keep)]
+    callbacks = [History(1), SampleGrid(4), Checkpoints(str(folder), keep)]
     interruption = Interruption()
     trainer = Trainer(
         **model.training_limit,
@@ -60,7 +60,7 @@ def train(name, folder, keep=9, checkpoint=None, interrupted_at=0):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(model, model.batches(data), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(model, model.batches(data, 2), ckpt_path=checkpoint, weights_only=True)
     interruption.end_if_received()
     return model, callbacks
 

@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.data.batches import SemiSupervisedBatch
-from sgan_lab.training.cuda_graph import WARM_UP, Recorded
+from sgan_lab.training.cuda_graph import WARM_UP, Recorded, RecordIterations
 from tests.builders import CLASSES, SHAPE, make_data
 from tests.processes import TINY, check_resumed, succeed
 
@@ -79,10 +79,16 @@ def test_each_kind_of_step_is_run_then_recorded_then_replayed(graphs):
 def test_lightning_counts_replayed_iterations(graphs, monkeypatch):
     monkeypatch.setattr(SGAN, "on_gpu", True)
     iterations = WARM_UP + 4
-    sgan = SGAN(SHAPE, CLASSES, iterations, iterations, 1, 3e-4, 1e-3, 1e-3, cuda_graph=True)
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(accelerator="cpu", **sgan.training_limit, **options)
-    trainer.fit(sgan, sgan.batches(make_data()))
+    sgan = SGAN(SHAPE, CLASSES, iterations, 3e-4, 1e-3, 1e-3)
+    trainer = Trainer(
+        **sgan.training_limit,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[RecordIterations()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(sgan, sgan.batches(make_data(), iterations))
     assert trainer.global_step == iterations
     assert graphs == [4, 4]  # draws and steps
     (optimizer, *_) = trainer.optimizers
@@ -104,7 +110,7 @@ def test_what_cannot_be_recorded_names_the_key(graphs):
     recorded = Recorded(draw)
     for _ in range(WARM_UP):
         recorded()
-    with pytest.raises(RuntimeError, match=r"model\.cuda_graph=false .* not permitted"):
+    with pytest.raises(RuntimeError, match=r"cuda_graph=false .* not permitted"):
         recorded()
 
 
@@ -120,11 +126,11 @@ MODELS = {
 @pytest.mark.parametrize("model", MODELS)
 def test_a_recorded_run_is_like_one_that_was_not(model, command_line, tmp_path):
     options = [*TINY[:-1], "trainer=gpu", f"model={model}", *MODELS[model]]
-    options += ["iterations=60", "sample_interval=30", "model.log_interval=1", "seed=3"]
+    options += ["iterations=60", "sample_interval=30", "log_interval=1", "seed=3"]
     contents = []
     for recorded in ("true", "false"):
         folder = tmp_path / recorded
-        run = command_line(*options, f"model.cuda_graph={recorded}", f"hydra.run.dir={folder}")
+        run = command_line(*options, f"cuda_graph={recorded}", f"hydra.run.dir={folder}")
         succeed(run)
         contents.append(torch.load(folder / "checkpoints" / "iteration-60.ckpt", weights_only=True))
     for key in ("state_dict", "global_step"):

@@ -24,8 +24,8 @@ class Poison(Callback):
 
 def fit(tmp_path, iterations, *callbacks):
     torch.manual_seed(0)
-    module = SGAN(SHAPE, CLASSES, iterations, 3, 1, 3e-4, 1e-3, 1e-3)
-    history = History()
+    module = SGAN(SHAPE, CLASSES, iterations, 3e-4, 1e-3, 1e-3)
+    history = History(1)
     trainer = Trainer(
         **module.training_limit,
         accelerator="cpu",
@@ -35,7 +35,7 @@ def fit(tmp_path, iterations, *callbacks):
         enable_model_summary=False,
         default_root_dir=tmp_path,
     )
-    trainer.fit(module, SemiSupervisedBatches(make_data(), module.hparams.sample_interval))
+    trainer.fit(module, SemiSupervisedBatches(make_data(), 3))
     return history
 
 

@@ -7,7 +7,7 @@ import pytest
 PAGE_FAULTS = """
 import resource
 import torch
-from sgan_lab.training.train import keep_freed_memory
+from sgan_lab.training.process import keep_freed_memory
 
 keep_freed_memory()
 for _ in range(10):  # it takes some to settle

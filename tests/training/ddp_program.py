@@ -1,6 +1,7 @@
 """An SGAN in two processes, each of which saves what it drew and what it learned.
 
-`python -m tests.ddp_program FOLDER`; Lightning starts the second process with the same command.
+`python -m tests.training.ddp_program FOLDER`; Lightning starts the second process with the same
+command.
 """
 
 import os
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
 
 from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.data.batches import SemiSupervisedBatches
 from tests.builders import CLASSES, SHAPE, make_data
 
@@ -21,7 +23,7 @@ ITERATIONS = 2
 def make_sgan():
     """The same weights in every process; without dropout, in float64, to be computed again."""
     torch.manual_seed(0)
-    sgan = SGAN(SHAPE, CLASSES, ITERATIONS, ITERATIONS, 1, 3e-4, 1e-3, 1e-3)
+    sgan = SGAN(SHAPE, CLASSES, ITERATIONS, 3e-4, 1e-3, 1e-3)
     sgan.discriminator.layers[6].p = 0
     return sgan.double()
 
@@ -41,7 +43,7 @@ def main():
         return training_step(draws[-1], batch_idx)
 
     sgan.noise, sgan.training_step = recorded_noise, recorded_step
-    preset = OmegaConf.load(Path(__file__).parent.parent / "conf" / "trainer" / "ddp.yaml")
+    preset = OmegaConf.load(CONFIG_PATH / "trainer" / "ddp.yaml")
     trainer = Trainer(
         **sgan.training_limit,
         accelerator="cpu",

@@ -10,8 +10,8 @@ import torch
 
 from sgan_lab import losses
 from sgan_lab.training.checkpoints import RANDOM_STATES, newest_intact
-from tests.ddp_program import ITERATIONS, make_sgan
 from tests.processes import TINY, read_events, steps, succeed
+from tests.training.ddp_program import ITERATIONS, make_sgan
 
 
 def averaged_step(ranks, loss, inputs, optimizer):
@@ -49,8 +49,8 @@ def generator_loss(rank, noise):
 def test_processes_draw_their_own_batches_and_learn_from_all_of_them(tmp_path):
     """Two processes equal a loop that averages the gradients of their two batches."""
     subprocess.run(
-        [sys.executable, "-m", "tests.ddp_program", str(tmp_path)],
-        cwd=Path(__file__).parent.parent,
+        [sys.executable, "-m", "tests.training.ddp_program", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
         check=True,
         capture_output=True,
         timeout=300,
@@ -82,7 +82,7 @@ def test_processes_draw_their_own_batches_and_learn_from_all_of_them(tmp_path):
 @pytest.mark.parametrize(
     "model",
     [
-        ["iterations=5", "sample_interval=2", "model.log_interval=2"],
+        ["iterations=5", "sample_interval=2", "log_interval=2"],
         ["model=supervised", "model.epochs=1"],
     ],
 )

@@ -1,0 +1,233 @@
+"""What all algorithms share: what a run asks of them, and how their networks are updated.
+
+A new algorithm is a subclass of `Algorithm`, of `GAN` if it has a generator, or of
+`SemiSupervisedClassifier` if it makes one update an iteration along a labeled and an unlabeled
+loss.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from sgan_lab import losses
+from sgan_lab.algorithms.schedules import linear_decay, ramp_up
+from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
+from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.networks.registry import DISCRIMINATORS
+
+KERAS_EPSILON = 1e-7  # of Adam
+
+
+class Algorithm(LightningModule):
+    """A classifier in training; `forward` maps images to class logits.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        class_names: a name for each label; kept in checkpoints for those who use the classifier.
+        discriminator: name of the network that classifies, see `networks.registry`.
+
+    Attributes:
+        discriminator: a network from images (N, channels, height, width) in [-1, 1] to class
+            logits (N, classes).
+        in_epochs: whether training is measured in passes over the labeled images, and each value
+            that `training_step` returns is a mean over the pass; otherwise it is measured in
+            `hparams.iterations`.
+        learning_rate_decay: fraction of training, at its end, in which the learning rates fall
+            linearly to zero.
+        unlabeled_batches: unlabeled batches with each labeled one.
+        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
+    """
+
+    in_epochs: bool = False
+    learning_rate_decay: float = 0.0
+    unlabeled_batches: int = 1
+    views: int = 1
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        class_names: Sequence[str],
+        discriminator: str = "strided",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()  # the arguments of subclasses, too
+        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The network that is tested and exported."""
+        return self.discriminator
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
+        return self.classifier(images)
+
+    @property
+    def training_limit(self) -> dict[str, int]:
+        """When Lightning's trainer stops, as its arguments."""
+        return {"max_epochs": -1, "max_steps": self.hparams.iterations}
+
+    def batches(self, data: SemiSupervisedData, sample_interval: int) -> Iterable[Any]:
+        """The batches of one Lightning epoch, which is a sample interval."""
+        return SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
+
+    def prepare(self, data: SemiSupervisedData) -> None:
+        """What precedes the first iteration; not called where a checkpoint holds its result."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """Set the learning rates of an iteration."""
+        if not self.learning_rate_decay:
+            return
+        factor = linear_decay(self.global_step, self.hparams.iterations, self.learning_rate_decay)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                learning_rate = factor * optimizer.defaults["lr"]
+                if isinstance(group["lr"], Tensor):  # a recorded step reads it
+                    group["lr"].fill_(learning_rate)
+                else:
+                    group["lr"] = learning_rate
+
+
+class GAN(Algorithm):
+    """A generator and a discriminator, updated in steps of their own.
+
+    Attributes:
+        generator: a network from noise to images in [-1, 1].
+    """
+
+    automatic_optimization = False
+    generator: nn.Module
+
+    def noise(self, num_images: int) -> Tensor:
+        """Input of the generator, of shape (num_images, noise size)."""
+        raise NotImplementedError
+
+    def inferred_images(self, noise: Tensor) -> Tensor:
+        """Images of the generator in inference mode: running averages, unchanged."""
+        return self.inferred(self.generator, noise)
+
+    def inferred(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Output of a network in inference mode, without gradients; it stays in training mode."""
+        network.eval()
+        with torch.no_grad():
+            outputs = network(inputs)
+        network.train()
+        return outputs
+
+    @contextmanager
+    def frozen_discriminator(self) -> Iterator[None]:
+        """No gradients for the discriminator's weights within."""
+        trained = [weight for weight in self.discriminator.parameters() if weight.requires_grad]
+        for weight in trained:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in trained:
+                weight.requires_grad_(True)
+
+    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
+        """One step of an optimizer along the gradient of a loss."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def on_train_start(self) -> None:
+        """Take the optimizers.
+
+        Lightning's `global_step` counts the steps of the optimizers that it has wrapped. With only
+        the generator's wrapped it is the number of iterations, and so is every step that loggers,
+        checkpoints and `max_steps` derive from it.
+        """
+        *self.discriminator_optimizers, _ = self.optimizers(use_pl_optimizer=False)
+        self.generator_optimizer = self.optimizers()[-1]
+
+    def step_kind(self) -> Hashable:
+        """What the coming training step depends on besides its batch and the tensors of the module.
+
+        A CUDA graph is recorded for each value, see `training.cuda_graph`.
+        """
+
+
+class SemiSupervisedClassifier(Algorithm):
+    """One update an iteration, along class loss + weight * unlabeled loss, without a generator.
+
+    Oliver et al. 2018, Realistic Evaluation of Deep Semi-Supervised Learning Algorithms, compares
+    such algorithms by one protocol (github.com/brain-research/realistic-ssl-evaluation).
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        class_names: a name for each label; kept in checkpoints for those who use the classifier.
+        iterations: length of training.
+        learning_rate: of Adam.
+        learning_rate_decay: fraction of training, at its end, in which the learning rate falls
+            linearly to zero.
+        weight: of the unlabeled loss, after the ramp-up.
+        ramp_up: fraction of training, at its start, in which the weight rises.
+        unlabeled_batches: unlabeled batches with each labeled one.
+        discriminator: name of the network, see `networks.registry`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        class_names: Sequence[str],
+        iterations: int,
+        learning_rate: float,
+        learning_rate_decay: float,
+        weight: float,
+        ramp_up: float,
+        unlabeled_batches: int = 1,
+        discriminator: str = "strided",
+    ) -> None:
+        super().__init__(image_shape, class_names, discriminator)
+        self.learning_rate_decay = learning_rate_decay
+        self.unlabeled_batches = unlabeled_batches
+
+    def labeled_logits_and_unlabeled_loss(
+        self, batch: SemiSupervisedBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What makes the algorithm.
+
+        Returns:
+            Logits (N, classes) of the labeled images, and scalars to log; "unlabeled/loss" is the
+            one to be minimized.
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
+        """One iteration; returns its losses and the accuracy on the labeled batch."""
+        logits, values = self.labeled_logits_and_unlabeled_loss(batch)
+        class_loss = losses.class_loss(logits, batch.labels)
+        factor = ramp_up(self.global_step, self.hparams.iterations, self.hparams.ramp_up)
+        return {
+            "loss": class_loss + factor * self.hparams.weight * values["unlabeled/loss"],
+            "labeled/class_loss": class_loss.detach(),
+            "labeled/accuracy": accuracy(logits, batch.labels),
+            **{name: value.detach() for name, value in values.items()},
+        }
+
+    def logits_of(self, labeled_images: Tensor, unlabeled_images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of a batch of each, in one pass."""
+        images = torch.cat([labeled_images, unlabeled_images])
+        return self.discriminator(images).tensor_split([len(labeled_images)])
+
+    def configure_optimizers(self) -> Optimizer:
+        """Adam with Keras's epsilon."""
+        return keras_adam(self.discriminator, self.hparams.learning_rate)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Fraction of the logits (N, classes) whose largest is that of its label (N,)."""
+    return (logits.argmax(dim=1) == labels).float().mean()
+
+
+def keras_adam(network: nn.Module, learning_rate: float) -> Optimizer:
+    """Adam for a network's weights, with Keras's epsilon."""
+    return Adam(network.parameters(), lr=learning_rate, eps=KERAS_EPSILON, fused=True)

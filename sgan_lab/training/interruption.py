@@ -1,0 +1,57 @@
+"""The end of training by a signal, with a checkpoint to go on from."""
+
+import signal
+from types import FrameType
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from sgan_lab.signals import Interrupted, end_at_once, handle_signals
+from sgan_lab.training.checkpoints import Checkpoints
+
+
+class Interruption(Callback):
+    """Ends training by SIGINT or SIGTERM after the iteration under way, with a checkpoint.
+
+    A second SIGINT ends it at once, and so does each signal where several processes train, which
+    would have to agree on an iteration.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def receive(self, signal_number: int, _: FrameType | None) -> None:
+        """Handle a signal.
+
+        Raises:
+            Interrupted: it is SIGINT, and not the first one.
+        """
+        if self.received and signal_number == signal.SIGINT:
+            raise Interrupted(signal_number)
+        self.received = self.received or signal_number
+
+    def end_if_received(self) -> None:
+        """End training if a signal has come.
+
+        Raises:
+            Interrupted: one has.
+        """
+        if self.received:
+            raise Interrupted(self.received)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the signals over from Lightning, which restores all handlers after training."""
+        handle_signals(self.receive if trainer.world_size == 1 else end_at_once)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """End within an interval; at its end its checkpoint, curves and images come first."""
+        if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
+            return
+        if self.received:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, Checkpoints):
+                    callback.save(trainer)
+        self.end_if_received()
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        """End between two intervals."""
+        self.end_if_received()

@@ -80,7 +80,7 @@ ODD_TEXTS = [
     *("${x}", "${seed}", "${oc.env:ABSENT}", "${oc.decode:[1}", "${oc.create:{a:b}}", "${hydra:x}"),
     *("${", "\\${seed}", "$bad$", "<script>", "a" * 5000, "os.system", "torch.os.system", "[red]"),
     *(
-        "sgan_lab.data.digits.digits",
+        "sgan_lab.data.load.load",
         "sgan_lab.algorithms.sgan.SGAN",
         "pytorch_lightning.Trainer",
         "é",

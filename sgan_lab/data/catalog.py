@@ -31,6 +31,11 @@ class DataSet:
     class_names: tuple[str, ...]
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names without spaces, from one text."""
+    return tuple(text.split())
+
+
 # The name of a torchvision data set is the name of its class in torchvision.datasets.
 DATA_SETS = {
     "MNIST": DataSet(IDX, (1, 28, 28), 60_000, 10_000, DIGITS),
@@ -44,22 +49,30 @@ DATA_SETS = {
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
     ),
-    "KMNIST": DataSet(
-        IDX,
-        (1, 28, 28),
-        60_000,
-        10_000,
-        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-    ),
+    "KMNIST": DataSet(IDX, (1, 28, 28), 60_000, 10_000, names("o ki su tsu na ha ma ya re wo")),
     "CIFAR10": DataSet(
         ARRAYS,
         (3, 32, 32),
         50_000,
         10_000,
-        (
-            *("airplane", "automobile", "bird", "cat", "deer"),
-            *("dog", "frog", "horse", "ship", "truck"),
-        ),
+        names("airplane automobile bird cat deer dog frog horse ship truck"),
+    ),
+    "CIFAR100": DataSet(
+        ARRAYS,
+        (3, 32, 32),
+        50_000,
+        10_000,
+        names("""
+            apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+            butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach
+            couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
+            house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+            motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
+            pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road
+            rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel
+            streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+            trout tulip turtle wardrobe whale willow_tree wolf woman worm
+        """),
     ),
     "SVHN": DataSet(ARRAYS, (3, 32, 32), 73_257, 26_032, DIGITS),
     "digits": DataSet("sgan_lab.data.digits.read_digits", (1, 28, 28), 1437, 360, DIGITS),

@@ -31,7 +31,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from sgan_lab.config.checks import EXPLAINED, check_loggers, check_values, explain
 from sgan_lab.config.files import CONFIG_PATH, load_config
-from sgan_lab.data.image_folder import read_image
+from sgan_lab.data.image_files import read_image
 from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier

@@ -65,10 +65,11 @@ def split_training_set(
     if unlabeled != learned:
         both = [name for name in learned if name in unlabeled]
         unlabeled_images = torch.cat([of_classes(rest, learned, both).images, others])
-    missing = set(range(len(learned))) - set(labeled.labels.tolist())
-    if missing:
-        names = ", ".join(learned[label] for label in sorted(missing))
-        log.warning("The labeled set has no image of class %s.", names)
+    for part, labels in (("labeled", labeled.labels), ("test", test.labels)):
+        missing = sorted(set(range(len(learned))) - set(labels.tolist()))
+        if missing:
+            names = ", ".join(learned[label] for label in missing)
+            log.warning("The %s set has no image of class %s.", part, names)
     return SemiSupervisedData(
         labeled, unlabeled_images, test, validation, tuple(learned), batch_size, augmentation
     )

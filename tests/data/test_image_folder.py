@@ -1,14 +1,13 @@
 import os
-import struct
-import tracemalloc
-import zlib
+import shutil
+import unicodedata
 
 import pytest
 import torch
 from PIL import Image
 
-from sgan_lab.data.image_folder import read_image
-from sgan_lab.errors import DataError
+from sgan_lab.data.batches import SemiSupervisedBatches
+from sgan_lab.errors import ConfigError, DataError
 from tests.builders import make_image_folder, read_folder
 
 
@@ -54,64 +53,6 @@ def test_image_folder_names_what_is_wrong(tmp_path):
         read_folder(root)
 
 
-def chunk(kind, content):
-    """A chunk of a PNG file."""
-    body = kind + content
-    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-def png(width, height, *chunks):
-    """A gray PNG file of black pixels that announces a size, with further chunks before them."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress(bytes(25)))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + chunk(b"IEND", b"")
-
-
-BOMB = zlib.compress(bytes(50_000_000))
-
-
-@pytest.mark.parametrize(
-    ("content", "limit"),
-    [
-        (png(100_000, 100_000), "178956970 pixels"),
-        (png(10_000, 10_000), "89478485 pixels"),  # Pillow would only warn
-        (png(4, 4, chunk(b"zTXt", b"a\0\0" + BOMB)), "MAX_TEXT_CHUNK"),
-        (png(4, 4, chunk(b"iCCP", b"a\0\0" + BOMB)), "MAX_TEXT_CHUNK"),
-    ],
-)
-def test_an_image_that_would_fill_the_memory_is_named_with_the_limit(tmp_path, content, limit):
-    path = tmp_path / "bomb.png"
-    path.write_bytes(content)
-    tracemalloc.start()
-    with pytest.raises(DataError, match=rf"bomb.png is no readable image: .*{limit}"):
-        read_image(path, 4, 4, 1)
-    assert tracemalloc.get_traced_memory()[1] < 10_000_000
-    tracemalloc.stop()
-
-
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
-def test_a_truncated_image_is_refused_or_whole(tmp_path, form):
-    path = tmp_path / "image.png"
-    Image.effect_noise((12, 9), 80).save(path, form)
-    content, whole = path.read_bytes(), read_image(path, 9, 12, 1)
-    refused = 0
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        try:
-            assert torch.equal(read_image(path, 9, 12, 1), whole)
-        except DataError:
-            refused += 1
-    assert refused >= len(content) - 20  # of PNG, checksums and the end mark may be missing
-
-
-def test_a_file_of_another_format_is_not_opened_whatever_its_name(tmp_path):
-    """Pillow would start Ghostscript for PostScript."""
-    path = tmp_path / "script.png"
-    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 7\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=r"script.png is no readable image: cannot identify"):
-        read_image(path, 9, 7, 1)
-
-
 @pytest.mark.parametrize("part", ["labeled", "labeled/cat", "labeled/cat/0.png", "unlabeled/0.jpg"])
 def test_a_link_out_of_the_folder_is_named(tmp_path, part):
     root = make_image_folder(tmp_path / "images")
@@ -149,3 +90,127 @@ def test_a_class_must_be_printable(tmp_path, name):
     with pytest.raises(DataError, match="must have a name that can be printed") as caught:
         read_folder(root)
     assert str(caught.value).isprintable()
+
+
+def rename(root, part, name, new):
+    (root / part / name).rename(root / part / new)
+
+
+def test_hidden_files_and_folders_are_neither_classes_nor_images(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    before = read_folder(root)
+    for folder in (".ipynb_checkpoints", "labeled/.ipynb_checkpoints", "labeled/cat/.cache"):
+        (root / folder).mkdir()
+    for folder in ("labeled/@eaDir", "test/__MACOSX", "unlabeled/@eaDir", "test/cat/#recycle"):
+        (root / folder).mkdir()
+        Image.new("L", (4, 4)).save(root / folder / "copy.png")
+    Image.new("L", (4, 4)).save(root / "labeled" / "cat" / ".cache" / "0.png")
+    for file in ("labeled/.DS_Store", "labeled/cat/._0.png", "unlabeled/.0.jpg", "test/Thumbs.db"):
+        (root / file).write_bytes(b"Mac OS X")
+    after = read_folder(root)
+    assert after.class_names == before.class_names
+    for part in ("labeled", "test"):
+        assert torch.equal(getattr(after, part).images, getattr(before, part).images)
+    assert torch.equal(after.unlabeled_images, before.unlabeled_images)
+    assert caplog.messages == []
+
+
+def test_what_is_not_read_is_named_and_counted(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    for file in ("labeled/cat/a.heic", "labeled/dog/b.HEIC", "labeled/cat/notes", "test/dog/a.csv"):
+        (root / file).touch()
+    (root / "unlabeled" / "a.\x1b[31m").touch()
+    Image.new("L", (4, 4)).save(root / "test" / "stray.png")
+    (root / "unlabelled").mkdir()
+    read_folder(root)
+    formats = "Formats that are: PNG, JPEG, BMP, WEBP, TIFF, GIF."
+    assert sorted(caplog.messages) == sorted(
+        [
+            f"Folders of {root} that are not read: unlabelled",
+            f"Files below {root}/test that are not read: 1 .csv. {formats}",
+            f"Images in {root}/test that are in no class folder are not read.",
+            f"Files below {root}/labeled that are not read: 2 .heic, 1 no suffix. {formats}",
+            f"Files below {root}/unlabeled that are not read: 1 '.\\x1b[31m'. {formats}",
+        ]
+    )
+
+
+def test_a_class_may_be_written_in_composed_and_decomposed_letters(tmp_path):
+    root = make_image_folder(tmp_path)
+    nfc, nfd = (unicodedata.normalize(form, "pâté") for form in ("NFC", "NFD"))
+    rename(root, "labeled", "cat", nfd)
+    rename(root, "test", "cat", nfc)
+    data = read_folder(root)
+    assert data.class_names == ("dog", nfc)
+    assert data.labeled.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    rename(root, "labeled", "dog", nfc)  # two folders of one class
+    (root / "labeled" / "dog").mkdir()
+    assert read_folder(root).labeled.labels.tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("part", ["labeled", "test"])
+def test_a_folder_level_too_much_is_named_before_images_are_read(tmp_path, part):
+    root = make_image_folder(tmp_path)
+    (root / "unlabeled" / "damaged.png").touch()
+    rename(root, part, ".", "../all")
+    (root / part).mkdir()
+    rename(root, ".", "all", f"{part}/all")
+    expected = {
+        "labeled": "must hold a folder for each of two or more classes; it holds all. Move the "
+        "folders in it, cat, dog, one level up.",
+        "test": "unknown classes: all; known are cat, dog.",
+    }
+    with pytest.raises(DataError, match=f"{root / part} .*{expected[part]}"):
+        read_folder(root)
+
+
+@pytest.mark.parametrize(("left", "found"), [("cat", "cat"), (None, "none")])
+def test_fewer_than_two_classes_are_refused(tmp_path, left, found):
+    root = make_image_folder(tmp_path)
+    for name in {"cat", "dog"} - {left}:
+        shutil.rmtree(root / "labeled" / name)
+    with pytest.raises(DataError, match=rf"two or more classes; it holds {found}\.$"):
+        read_folder(root)
+
+
+def test_labeled_images_that_are_in_the_test_set_too_are_named(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    cat = root / "labeled" / "cat"
+    shutil.copy(cat / "1.png", root / "test" / "cat" / "copy.png")
+    Image.open(cat / "2.png").save(root / "test" / "cat" / "again.bmp")
+    read_folder(root)
+    named = f"{cat}/1.png as {root}/test/cat/copy.png"
+    assert caplog.messages == [f"2 of the labeled images are in test/, too, such as {named}."]
+
+
+def test_unlabeled_images_may_be_missing(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    shutil.rmtree(root / "unlabeled")
+    data = read_folder(root)
+    assert data.unlabeled_images.shape == (0, 1, 8, 8)
+    with pytest.raises(ConfigError, match=r"data.num_labeled=6: leaves no unlabeled images"):
+        SemiSupervisedBatches(data, 1)
+    assert len(read_folder(root, num_labeled=4).unlabeled_images) == 2
+    assert caplog.messages == []
+
+
+def test_a_class_that_the_test_set_lacks_is_named(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    shutil.rmtree(root / "test" / "dog")
+    assert read_folder(root).test.labels.tolist() == [0, 0]
+    assert caplog.messages == ["The test set has no image of class dog."]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    root = make_image_folder(tmp_path)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("unlabeled"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="unlabeled cannot be read: Permission denied"):
+        read_folder(root)

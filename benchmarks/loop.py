@@ -165,9 +165,10 @@ def sgan_loop(data: "SemiSupervisedData") -> Iterator[None]:
 
 def bare(device: torch.device) -> Iterator[None]:
     """The package's SGAN on the same data."""
-    from sgan_lab.data.torchvision_sets import torchvision_images
+    from sgan_lab.data.load import load
 
-    return sgan_loop(torchvision_images("MNIST", DATA, 100, "first", 32).to(device))
+    data = load("MNIST", DATA, num_labeled=100, labeled_split="first", batch_size=32)
+    return sgan_loop(data.to(device))
 
 
 LOOPS: dict[str, Callable[[torch.device], Iterator[None]]] = {"plain": plain, "bare": bare}

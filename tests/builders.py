@@ -8,10 +8,10 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
+from sgan_lab.data.image_folder import image_folder
+from sgan_lab.data.load import load
 
 SHAPE = (1, 28, 28)
-
-
 CLASSES = tuple("0123456789")
 
 
@@ -24,6 +24,18 @@ def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
     labels = torch.randint(10, (num_labeled,), generator=generator)
     labeled = LabeledImages(images(num_labeled), labels)
     return SemiSupervisedData(labeled, images(num_unlabeled), labeled, None, CLASSES, batch_size)
+
+
+def digits(num_labeled, labeled_split, batch_size):
+    """scikit-learn's digits, read and split."""
+    split = {"num_labeled": num_labeled, "labeled_split": labeled_split, "batch_size": batch_size}
+    return load("digits", **split)
+
+
+def read_folder(root, image_size=(8, 8), channels=1, num_labeled=None, labeled_split="balanced"):
+    """The images of a user's folder, read and split."""
+    split = {"num_labeled": num_labeled, "labeled_split": labeled_split, "batch_size": 2}
+    return image_folder(str(root), image_size, channels, **split)
 
 
 def make_image_folder(root):
@@ -48,7 +60,7 @@ def make_run(folder, model, num_labeled, seed, accuracy=None, model_settings=Non
         "seed": seed,
         "iterations": 100,
         "num_threads": seed + 1,
-        "data": {"_target_": "sgan_lab.data.digits.digits", "num_labeled": num_labeled},
+        "data": {"_target_": "sgan_lab.data.load.load", "num_labeled": num_labeled},
         "model": {"_target_": f"sgan_lab.models.{model}"} | (model_settings or {}),
         "logger": {"tensorboard": {"save_dir": str(folder)}},
         **top_level,

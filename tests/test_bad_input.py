@@ -31,7 +31,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from sgan_lab.config.checks import EXPLAINED, check_loggers, check_values, explain
 from sgan_lab.config.files import CONFIG_PATH, load_config
-from sgan_lab.data.image_folder import read_image
+from sgan_lab.data.image_files import read_image
 from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
@@ -80,7 +80,7 @@ ODD_TEXTS = [
     *("${x}", "${seed}", "${oc.env:ABSENT}", "${oc.decode:[1}", "${oc.create:{a:b}}", "${hydra:x}"),
     *("${", "\\${seed}", "$bad$", "<script>", "a" * 5000, "os.system", "torch.os.system", "[red]"),
     *(
-        "sgan_lab.data.digits.digits",
+        "sgan_lab.data.load.load",
         "sgan_lab.algorithms.sgan.SGAN",
         "pytorch_lightning.Trainer",
         "é",

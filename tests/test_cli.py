@@ -51,7 +51,7 @@ def test_train_hands_everything_to_hydra(tmp_path):
     result = sgan_lab("train", "data=digits", "seed=7", "--cfg", "job", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "seed: 7" in result.stdout
-    assert "sgan_lab.data.digits.digits" in result.stdout
+    assert "sgan_lab.data.load.load" in result.stdout
     wrong = sgan_lab("train", "iterations=0", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (
         1,

@@ -21,27 +21,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from sgan_lab.config.files import CONFIG_PATH, load_config
 from sgan_lab.config.settings import experiment_settings
 from sgan_lab.config.targets import check_packages
+from sgan_lab.data.catalog import DATA_SETS
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.jobs.resume import check_resumed_run
 
-# Training images by `data.name`, or the `_target_` of a data config that has none, where they are
-# known before loading.
-TRAINING_IMAGES = {
-    "MNIST": 60000,
-    "FashionMNIST": 60000,
-    "KMNIST": 60000,
-    "CIFAR10": 50000,
-    "SVHN": 73257,
-    "sgan_lab.data.digits.digits": 1437,
-}
-DIGITS = tuple("0123456789")
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker")
-ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
-CLASSES = {  # of these data sets, by `data.name`; digits of the others
-    "FashionMNIST": (*FASHION, "Bag", "Ankle boot"),
-    "CIFAR10": ("airplane", "automobile", *ANIMALS, "ship", "truck"),
-    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-}
 FEATURE_MATCHING = "sgan_lab.algorithms.feature_matching.FeatureMatching"
 BAD_GAN = "sgan_lab.algorithms.bad_gan.BadGAN"
 
@@ -186,7 +169,7 @@ RULES = {
     "num_threads": Integer(1, 1024, or_null=True),
     "resume": Text(or_null=True),
     "sweep.resume": Text(or_null=True),
-    "data.name": OneOf(["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "SVHN"]),
+    "data.name": OneOf(list(DATA_SETS)),
     "data.root": Text(),
     "data.batch_size": Integer(1, 100_000),
     "data.labeled_split": OneOf(["first", "balanced", "random"]),
@@ -295,12 +278,13 @@ def check_model_keys(config: DictConfig) -> None:
 
 def num_training_images(config: DictConfig) -> int | None:
     """The size of the training set; None where it is not known before loading."""
-    return TRAINING_IMAGES.get(str(config.data.get("name", config.data._target_)))
+    known = DATA_SETS.get(str(config.data.get("name")))
+    return known and known.training_images
 
 
 def class_names(config: DictConfig) -> Sequence[str]:
-    """The classes of one of the `TRAINING_IMAGES`, in the order of its labels."""
-    return CLASSES.get(str(config.data.get("name")), DIGITS)
+    """The classes of a data set of the catalog, in the order of its labels."""
+    return DATA_SETS[config.data.name].class_names
 
 
 def data_rules(config: DictConfig) -> dict[str, Integer | Classes]:

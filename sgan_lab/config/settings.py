@@ -37,7 +37,7 @@ def plain(value: Any) -> int | float | str | None:
 
 def is_place(group: str, key: str, settings: dict[str, Any]) -> bool:
     """Whether a setting is the folder of a data set that is the same everywhere."""
-    known = str(settings.get("_target_")).endswith(".torchvision_images")
+    known = str(settings.get("_target_")).endswith(".load.load")
     return (group, key) == ("data", "root") and known
 
 

@@ -26,8 +26,7 @@ PLACES = (
 # What Hydra itself makes: its callbacks, and the launchers, sweepers and samplers of its plugins.
 HYDRA_PLACES = ("sgan_lab", "hydra", "hydra_plugins", "optuna.samplers")
 DATA_FUNCTIONS = (
-    "sgan_lab.data.torchvision_sets.torchvision_images",
-    "sgan_lab.data.digits.digits",
+    "sgan_lab.data.load.load",
     "sgan_lab.data.image_folder.image_folder",
 )
 ALLOWED = f"must be a class of {', '.join(PLACES)}, or one of {', '.join(DATA_FUNCTIONS)}"

@@ -1,33 +1,18 @@
 """scikit-learn's handwritten digits, which need no download."""
 
-from typing import Any
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
-from sgan_lab.data.splits import split_training_set
+from sgan_lab.data.containers import LabeledImages
 
 
-def digits(
-    num_labeled: int,
-    labeled_split: str,
-    batch_size: int,
-    **options: Any,
-) -> SemiSupervisedData:
+def read_digits(_name: str, _folder: Path) -> tuple[LabeledImages, LabeledImages]:
     """scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28 pixels.
 
-    Bundled with scikit-learn, so it needs no network. 360 images, stratified by class and always
-    the same, are the test set.
-
-    Args:
-        num_labeled: size of the labeled set.
-        labeled_split: "first", "balanced" or "random", see `split_training_set`.
-        batch_size: images a batch.
-        options: the other arguments of `split_training_set`.
-
-    Raises:
-        ConfigError: see `split_training_set`.
+    The files come with scikit-learn. 360 images, stratified by class and always the same, are the
+    test set.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -39,12 +24,4 @@ def digits(
         torch.arange(len(labels)), test_size=360, random_state=0, stratify=labels
     )
     labels = torch.from_numpy(labels)
-    return split_training_set(
-        LabeledImages(images[train], labels[train]),
-        LabeledImages(images[test], labels[test]),
-        [str(label) for label in range(10)],
-        num_labeled,
-        labeled_split,
-        batch_size,
-        **options,
-    )
+    return LabeledImages(images[train], labels[train]), LabeledImages(images[test], labels[test])

@@ -15,59 +15,6 @@ from sgan_lab.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
-def balanced_indices(labels: Tensor, count: int, class_names: Sequence[str], key: str) -> Tensor:
-    """The first images of each class, equally many of each.
-
-    Args:
-        labels: labels to choose from, (N,).
-        count: how many to choose; where it is no multiple of the number of classes, the lower
-            classes get one more.
-        class_names: a name for each label.
-        key: configuration key of `count`, for messages.
-
-    Returns:
-        Indices (count,), ascending.
-
-    Raises:
-        ConfigError: a class has too few images, or there are more classes than images to choose.
-    """
-    num_classes = len(class_names)
-    if count < num_classes:
-        raise ConfigError(
-            key, count, f"must be at least the number of classes ({num_classes}) to be balanced"
-        )
-    chosen = []
-    for label, name in enumerate(class_names):
-        quota = count // num_classes + (label < count % num_classes)
-        of_class = (labels == label).nonzero().flatten()
-        if len(of_class) < quota:
-            raise ConfigError(
-                key,
-                count,
-                f"needs {quota} images of class {name} to be balanced, but there are "
-                f"{len(of_class)}",
-            )
-        chosen.append(of_class[:quota])
-    return torch.cat(chosen).sort().values
-
-
-def images_of(
-    images: LabeledImages, class_names: Sequence[str], classes: Sequence[str]
-) -> LabeledImages:
-    """The images of some classes, labeled by the places of their classes among these.
-
-    Args:
-        images: images of all classes.
-        class_names: a name for each of their labels.
-        classes: some of the names.
-    """
-    places = torch.full((len(class_names),), -1)
-    for place, name in enumerate(classes):
-        places[class_names.index(name)] = place
-    labels = places[images.labels]
-    return LabeledImages(images.images[labels >= 0], labels[labels >= 0])
-
-
 def split_training_set(
     train: LabeledImages,
     test: LabeledImages,
@@ -81,7 +28,7 @@ def split_training_set(
     classes: Sequence[str | int] | None = None,
     unlabeled_classes: Sequence[str | int] | None = None,
 ) -> SemiSupervisedData:
-    """Hold validation images out, keep the labels of `num_labeled` others, and drop the rest's.
+    """Hold out validation images, and keep the labels of `num_labeled` of the others only.
 
     Unlabeled images may be of other classes than the labeled ones: the class mismatch of Oliver et
     al. 2018, Realistic Evaluation of Deep Semi-Supervised Learning Algorithms, section 4.4.
@@ -90,65 +37,141 @@ def split_training_set(
         train: the training set.
         test: the test set.
         class_names: a name for each label.
-        num_labeled: size of the labeled set; None for all that are not held out.
-        labeled_split: "first" labels the first images of the file (the tutorial's rule); "balanced"
-            the first of each class, see `balanced_indices`; "random" as many, drawn at random.
+        num_labeled: size of the labeled set; None for all images that are not held out.
+        labeled_split: "first" labels the first images of the training set (the tutorial's rule);
+            "balanced" the first of each class; "random" equally many of each class, at random.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
-        label_seed: what "random" draws by, and nothing else.
+        label_seed: seed of "random"; nothing else depends on it.
         augmentation: strength of the random maps of training images, see `random_affine`.
-        classes: names of the classes to learn, which labeled, validation and test images are of;
-            None for all. The labels count them in the order of `class_names`.
-        unlabeled_classes: names of the classes of the unlabeled images, which are all those that
-            are neither labeled nor held out; None for the classes to learn.
+        classes: names of the classes to learn; labeled, validation and test images are of these
+            only. None for all. Labels number them in the order of `class_names`.
+        unlabeled_classes: names of the classes of the unlabeled images, which are all images of
+            these classes that are neither labeled nor held out; None for the classes to learn.
 
     Raises:
-        ConfigError: there are not that many images, of a class or in all.
+        ConfigError: there are too few images, of a class or in all.
     """
     learned = sorted(map(str, classes or class_names), key=class_names.index)
     unlabeled = sorted(map(str, unlabeled_classes or learned), key=class_names.index)
     others = train.images[:0]  # unlabeled images of classes that are not learned
     if learned != list(class_names):
         not_learned = [name for name in unlabeled if name not in learned]
-        others = images_of(train, class_names, not_learned).images
-        train, test = (images_of(images, class_names, learned) for images in (train, test))
-    validation, labels, images = None, train.labels, train.images
-    if num_validation:
-        backwards = balanced_indices(labels.flip(0), num_validation, learned, "data.num_validation")
-        held_out = torch.zeros(len(labels), dtype=torch.bool)
-        held_out[len(labels) - 1 - backwards] = True
-        validation = LabeledImages(images[held_out], labels[held_out])
-        images, labels = images[~held_out], labels[~held_out]
-    if num_labeled is None:
-        num_labeled, labeled_split = len(labels), "first"
-    if not 1 <= num_labeled <= len(labels):
-        raise ConfigError("data.num_labeled", num_labeled, f"must be an integer 1 to {len(labels)}")
-    if labeled_split == "first":
-        chosen, rest = slice(num_labeled), slice(num_labeled, None)  # views: nothing is copied
-    else:
-        order = torch.arange(len(labels))
-        if labeled_split == "random":
-            order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(label_seed))
-        of_order = balanced_indices(labels[order], num_labeled, learned, "data.num_labeled")
-        chosen = order[of_order].sort().values
-        rest = torch.ones(len(labels), dtype=torch.bool)
-        rest[chosen] = False
-    labeled = LabeledImages(images[chosen], labels[chosen])
-    unlabeled_images = images[rest]
+        others = of_classes(train, class_names, not_learned).images
+        train, test = (of_classes(images, class_names, learned) for images in (train, test))
+    validation, train = hold_out(train, num_validation, learned)
+    labeled, rest = choose_labeled(train, num_labeled, labeled_split, label_seed, learned)
+    unlabeled_images = rest.images
     if unlabeled != learned:
         both = [name for name in learned if name in unlabeled]
-        of_both = images_of(LabeledImages(unlabeled_images, labels[rest]), learned, both)
-        unlabeled_images = torch.cat([of_both.images, others])
-    missing = set(range(len(learned))) - set(labeled.labels.tolist())
-    if missing:
-        names = ", ".join(learned[label] for label in sorted(missing))
-        log.warning("The labeled set has no image of class %s.", names)
+        unlabeled_images = torch.cat([of_classes(rest, learned, both).images, others])
+    for part, labels in (("labeled", labeled.labels), ("test", test.labels)):
+        missing = sorted(set(range(len(learned))) - set(labels.tolist()))
+        if missing:
+            names = ", ".join(learned[label] for label in missing)
+            log.warning("The %s set has no image of class %s.", part, names)
     return SemiSupervisedData(
-        labeled,
-        unlabeled_images,
-        test,
-        validation,
-        tuple(learned),
-        batch_size,
-        augmentation,
+        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, augmentation
     )
+
+
+def of_classes(
+    images: LabeledImages, class_names: Sequence[str], classes: Sequence[str]
+) -> LabeledImages:
+    """The images of some classes, each labeled by the place of its class among these.
+
+    Args:
+        images: images of all classes.
+        class_names: a name for each of their labels.
+        classes: some of the names.
+    """
+    places = torch.full((len(class_names),), -1)
+    for place, name in enumerate(classes):
+        places[class_names.index(name)] = place
+    labels = places[images.labels]
+    return at(LabeledImages(images.images, labels), labels >= 0)
+
+
+def hold_out(
+    train: LabeledImages, count: int, class_names: Sequence[str]
+) -> tuple[LabeledImages | None, LabeledImages]:
+    """Take the last images of each class, equally many of each, for validation.
+
+    Returns:
+        The validation images, None without any, and the other images.
+
+    Raises:
+        ConfigError: see `first_of_each_class`.
+    """
+    if count == 0:
+        return None, train
+    backwards = train.labels.flip(0)
+    held_out = first_of_each_class(backwards, count, class_names, "data.num_validation").flip(0)
+    return at(train, held_out), at(train, ~held_out)
+
+
+def choose_labeled(
+    train: LabeledImages,
+    count: int | None,
+    labeled_split: str,
+    label_seed: int,
+    class_names: Sequence[str],
+) -> tuple[LabeledImages, LabeledImages]:
+    """Choose the images that keep their labels, see `split_training_set`.
+
+    Returns:
+        The labeled images, and the others.
+
+    Raises:
+        ConfigError: there are too few images, or see `first_of_each_class`.
+    """
+    total = len(train.labels)
+    if count is None:
+        count, labeled_split = total, "first"
+    if not 1 <= count <= total:
+        raise ConfigError("data.num_labeled", count, f"must be an integer 1 to {total}")
+    if labeled_split == "first":  # slices are views: nothing is copied
+        return at(train, slice(count)), at(train, slice(count, None))
+    order = torch.arange(total)
+    if labeled_split == "random":
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(label_seed))
+    chosen = torch.empty(total, dtype=torch.bool)
+    chosen[order] = first_of_each_class(train.labels[order], count, class_names, "data.num_labeled")
+    return at(train, chosen), at(train, ~chosen)
+
+
+def first_of_each_class(labels: Tensor, count: int, class_names: Sequence[str], key: str) -> Tensor:
+    """Choose the first images of each class, equally many of each.
+
+    Args:
+        labels: labels to choose from, (N,).
+        count: how many to choose; where it is no multiple of the number of classes, the lower
+            classes get one more.
+        class_names: a name for each label.
+        key: configuration key of `count`, for messages.
+
+    Returns:
+        Whether each image is chosen, (N,).
+
+    Raises:
+        ConfigError: a class has too few images, or there are more classes than images to choose.
+    """
+    num_classes = len(class_names)
+    if count < num_classes:
+        raise ConfigError(
+            key, count, f"must be at least the number of classes ({num_classes}) to be balanced"
+        )
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label, name in enumerate(class_names):
+        quota = count // num_classes + (label < count % num_classes)
+        of_class = (labels == label).nonzero().flatten()
+        if len(of_class) < quota:
+            allowed = f"needs {quota} images of class {name} to be balanced, but there are "
+            raise ConfigError(key, count, f"{allowed}{len(of_class)}")
+        chosen[of_class[:quota]] = True
+    return chosen
+
+
+def at(images: LabeledImages, index: Tensor | slice) -> LabeledImages:
+    """Some of the images, with their labels."""
+    return LabeledImages(images.images[index], images.labels[index])

@@ -9,7 +9,7 @@ def test_settings_are_flat_name_their_group_and_stand_once():
         "iterations": 5,
         "model": {"_target_": "sgan_lab.algorithms.sgan.SGAN", "iterations": 5, "rate": 0.1},
         "data": {
-            "_target_": "sgan_lab.data.digits.digits",
+            "_target_": "sgan_lab.data.load.load",
             "image_size": [8, 9],
             "num_labeled": None,
         },
@@ -19,7 +19,7 @@ def test_settings_are_flat_name_their_group_and_stand_once():
         "iterations": 5,
         "model": "SGAN",
         "model.rate": 0.1,
-        "data": "digits",
+        "data": "load",
         "data.image_size": "[8, 9]",
         "data.num_labeled": None,
     }

@@ -37,7 +37,7 @@ def test_what_is_no_class_of_the_packages_is_refused(target):
 
 def test_classes_and_data_functions_are_allowed():
     names = ["sgan_lab.algorithms.sgan.SGAN", "torch.nn.Linear", "pytorch_lightning.Trainer"]
-    names += ["sgan_lab.data.digits.digits", "torchmetrics.MeanMetric"]
+    names += ["sgan_lab.data.load.load", "torchmetrics.MeanMetric"]
     check_targets(OmegaConf.create({name: {"_target_": name} for name in names}))
     with pytest.raises(ConfigError, match=r"model._target_=sgan_lab.sgn.SGAN: cannot be imported"):
         check_targets(OmegaConf.create({"model": {"_target_": "sgan_lab.sgn.SGAN"}}))

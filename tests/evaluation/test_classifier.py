@@ -8,11 +8,11 @@ import torch
 from sgan_lab import cli
 from sgan_lab.algorithms.supervised import Supervised
 from sgan_lab.data.containers import scale
-from sgan_lab.data.digits import digits
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.jobs.status import read_status
 from sgan_lab.training.checkpoints import checkpoints, checksum_file, sha256
+from tests.builders import digits
 
 
 class Hostile:

@@ -12,12 +12,11 @@ from PIL import Image
 from torch import nn
 
 from sgan_lab.data.containers import LabeledImages, scale
-from sgan_lab.data.digits import digits
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import Evaluation, evaluate
 from sgan_lab.training.checkpoints import checkpoints
-from tests.builders import make_image_folder
+from tests.builders import digits, make_image_folder
 from tests.processes import run_main
 
 
@@ -203,12 +202,11 @@ def test_a_configuration_cannot_have_anything_called(run_copy, nested, monkeypat
     run, checkpoint = run_copy
     trace = run / "trace"
     hostile = {"_target_": "os.system", "command": f"touch {trace}"}
-    data = (
-        {"_target_": "sgan_lab.data.digits.digits", "num_labeled": hostile} if nested else hostile
-    )
+    load = {"_target_": "sgan_lab.data.load.load", "name": "digits", "num_labeled": hostile}
+    data = load if nested else hostile
     OmegaConf.save({"data": data}, run / "config.yaml")
     message = fail_main(monkeypatch, checkpoint)
-    expected = "does not fit sgan_lab.data.digits" if nested else "os.system is none of"
+    expected = "does not fit sgan_lab.data.load" if nested else "os.system is none of"
     assert expected in message
     assert not trace.exists()
 

@@ -10,11 +10,10 @@ import time
 import pytest
 import torch
 
-from sgan_lab.data import image_folder as folder_reader
-from sgan_lab.data.torchvision_sets import torchvision_images
+from sgan_lab.data.load import load
 from sgan_lab.jobs import status, sweep
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
-from tests.builders import make_image_folder
+from tests.builders import make_image_folder, read_folder
 from tests.processes import RUN, TINY, started, wait_for_checkpoint
 
 
@@ -28,18 +27,14 @@ def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
     assert re.fullmatch(r"Error executing .*\n.*No such file or directory: .*/run/.*\n", errors)
 
 
-def image_folder(root):
-    make_image_folder(root)
-    return folder_reader.image_folder(str(root), [8, 8], 1, None, "first", 2)
-
-
-@pytest.mark.parametrize("load", [image_folder, "mnist"])
-def test_data_files_may_be_truncated_once_they_are_read(tmp_path, load, request):
-    if load == "mnist":
+@pytest.mark.parametrize("kind", ["image folder", "MNIST"])
+def test_data_files_may_be_truncated_once_they_are_read(tmp_path, kind, request):
+    if kind == "MNIST":
         shutil.copytree(request.getfixturevalue("mnist_root") / "MNIST", tmp_path / "MNIST")
-        loaded = torchvision_images("MNIST", str(tmp_path), 100, "first", 32)
+        split = {"num_labeled": 100, "labeled_split": "first", "batch_size": 32}
+        loaded = load("MNIST", str(tmp_path), **split)
     else:
-        loaded = load(tmp_path)
+        loaded = read_folder(make_image_folder(tmp_path))
     tensors = (*loaded.labeled, loaded.unlabeled_images, *loaded.test)
     before = [tensor.clone() for tensor in tensors]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

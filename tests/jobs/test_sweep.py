@@ -12,12 +12,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from sgan_lab.data.digits import digits
 from sgan_lab.errors import ConfigError
 from sgan_lab.jobs.status import read_status
 from sgan_lab.jobs.sweep import check_threads
 from sgan_lab.training.checkpoints import checkpoints
-from tests.builders import make_image_folder
+from tests.builders import digits, make_image_folder
 from tests.processes import TINY, run_main, states, wait_for
 
 LONG = [*TINY, "iterations=1000000", "sample_interval=10"]

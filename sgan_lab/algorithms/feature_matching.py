@@ -68,6 +68,7 @@ class FeatureMatching(SemiSupervisedGAN):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of a subclass, too
+        self.hparams["discriminator"] = "mlp"  # by which a checkpoint's network is found
         self.automatic_optimization = False
         self.discriminator = MLPDiscriminator(image_shape, len(class_names))
         self.generator = MLPGenerator(image_shape, self.train_gain)

@@ -56,4 +56,7 @@ class SemiSupervisedModule(LightningModule):
 
     def figures(self, history: History) -> dict[str, Figure]:
         """The tutorial's plot, by file name."""
-        return {"discriminator_supervised_loss": plots.discriminator_supervised_loss(history)}
+        figure = plots.discriminator_supervised_loss(
+            history["labeled/class_loss"], history.interval_ends
+        )
+        return {"discriminator_supervised_loss": figure}

@@ -91,4 +91,8 @@ class Supervised(LightningModule):
 
     def figures(self, history: History) -> dict[str, Figure]:
         """Loss and accuracy over epochs, by file name."""
-        return {"loss": plots.epoch_loss(history), "accuracy": plots.epoch_accuracy(history)}
+        last = [end - 1 for end in history.interval_ends]
+        return {
+            "loss": plots.baseline_curve(history["labeled/class_loss"][last], "Loss"),
+            "accuracy": plots.baseline_curve(history["labeled/accuracy"][last], "Accuracy"),
+        }

@@ -1,4 +1,4 @@
-"""Figures of a run. They use no display: each is an object to be saved or logged."""
+"""Figures of a run, as objects to be saved or logged. They need no display."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,22 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 
-from sgan_lab.training.history import History
-
 WORST_COLUMNS = 5
 
 
-def discriminator_supervised_loss(history: History) -> Figure:
-    """The tutorial's plot: the class loss at each sample interval, over that of all iterations."""
-    loss = history["labeled/class_loss"]
-    ends = history.interval_ends
+def discriminator_supervised_loss(losses: Sequence[float], interval_ends: Sequence[int]) -> Figure:
+    """The tutorial's plot: the class loss of all iterations, and at each sample interval.
+
+    Args:
+        losses: of the labeled images, one an iteration.
+        interval_ends: the last iteration of each interval, counted from 1.
+    """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(range(1, len(loss) + 1), loss, color="tab:blue", alpha=0.25, label="each iteration")
-    axes.plot(
-        ends, [loss[end - 1] for end in ends], "o-", color="tab:blue", label="at sample intervals"
-    )
+    iterations = range(1, len(losses) + 1)
+    axes.plot(iterations, losses, color="tab:blue", alpha=0.25, label="each iteration")
+    at_ends = [losses[end - 1] for end in interval_ends]
+    axes.plot(interval_ends, at_ends, "o-", color="tab:blue", label="at sample intervals")
     axes.set(
         title="Discriminator – Supervised Loss", xlabel="Iteration", ylabel="Loss", yscale="log"
     )
@@ -29,22 +30,17 @@ def discriminator_supervised_loss(history: History) -> Figure:
     return figure
 
 
-def epoch_loss(history: History) -> Figure:
-    """The baseline's loss over epochs."""
-    return _over_epochs(history, "labeled/class_loss", "Supervised Baseline – Loss", "Loss")
+def baseline_curve(values: Sequence[float], quantity: str) -> Figure:
+    """A curve of the supervised baseline over its epochs.
 
-
-def epoch_accuracy(history: History) -> Figure:
-    """The baseline's accuracy on the labeled images over epochs."""
-    return _over_epochs(history, "labeled/accuracy", "Supervised Baseline – Accuracy", "Accuracy")
-
-
-def _over_epochs(history: History, name: str, title: str, ylabel: str) -> Figure:
-    values = [history[name][end - 1] for end in history.interval_ends]
+    Args:
+        values: one an epoch.
+        quantity: the name of the values, "Loss" or "Accuracy".
+    """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(1, len(values) + 1), values)
-    axes.set(title=title, xlabel="Epoch", ylabel=ylabel)
+    axes.set(title=f"Supervised Baseline – {quantity}", xlabel="Epoch", ylabel=quantity)
     return figure
 
 
@@ -54,17 +50,17 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     plot_confusion_matrix(confusion, ax=axes, labels=list(map(plain, class_names)), cmap="Blues")
-    axes.set_title("Confusion matrix, test set")
+    axes.set_title("Confusion matrix")
     return figure
 
 
 def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure:
-    """Misclassified images, the most confident ones of all errors.
+    """The misclassified images with the highest confidence.
 
     Args:
         images: bytes (N, channels, height, width).
-        captions: one an image.
-        errors: how many images are misclassified in all.
+        captions: one for each image.
+        errors: number of all misclassified images.
     """
     rows = max(1, math.ceil(len(images) / WORST_COLUMNS))
     figure = Figure(figsize=(2 * WORST_COLUMNS, 2.4 * rows + 0.4), layout="constrained")
@@ -79,5 +75,5 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
 
 
 def plain(text: str) -> str:
-    """A text of which Matplotlib shall take no part between dollar signs for a formula."""
+    """Escape a text, so that Matplotlib takes nothing between dollar signs for a formula."""
     return text.replace("$", r"\$")

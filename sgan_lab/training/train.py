@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sgan_lab.algorithms.semi_supervised_gan import SemiSupervisedGAN
@@ -30,14 +30,19 @@ from sgan_lab.config.files import load_config
 from sgan_lab.config.targets import check_targets
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation.classifier import load_classifier
-from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.jobs.process import end_with_parent
 from sgan_lab.jobs.status import StatusFile
 from sgan_lab.terminal import log_to
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, Interruption, iteration_of, newest_intact
 from sgan_lab.training.history import History
-from sgan_lab.training.results import git_commit, log_test, run_metrics
+from sgan_lab.training.results import (
+    evaluate_run,
+    git_commit,
+    log_configuration,
+    log_results,
+    run_metrics,
+)
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +131,7 @@ def train(folder: Path) -> dict[str, Any]:
         )
         data = data.to(trainer.strategy.root_device)
         if data.validation is not None:
-            trainer.callbacks.insert(1, Validation(data.validation, len(data.class_names)))
+            trainer.callbacks.insert(1, Validation(data.validation, data.class_names))
         batches = model.batches(data)
         if checkpoint is None and isinstance(model, SemiSupervisedGAN):
             model.pretrain(data)
@@ -136,6 +141,8 @@ def train(folder: Path) -> dict[str, Any]:
         if trainer.global_rank:  # equal weights in all processes, but draws of their own
             torch.manual_seed(config.seed + (trainer.global_rank << 32))  # seeds are below 2^32
 
+        if is_first:
+            log_configuration(trainer.loggers, config)
         started = time.perf_counter()
         trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
         interruption.end_if_received()
@@ -144,17 +151,12 @@ def train(folder: Path) -> dict[str, Any]:
             return {}
 
         model.to(trainer.strategy.root_device)
-        evaluation = evaluate(model, data.test, len(data.class_names))
+        evaluations = evaluate_run(model, data)
         for name, figure in model.figures(history).items():
             figure.savefig(folder / f"{name}.png")
-        metrics = run_metrics(config, data, evaluation, trainer, start, seconds, commit)
-        if data.validation is not None:
-            validation = evaluate(model, data.validation, len(data.class_names))
-            metrics["validation_accuracy"] = validation.accuracy
+        metrics = run_metrics(config, data, evaluations, trainer, start, seconds, commit)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                log_test(logger, config, data, evaluation, trainer.global_step)
+        log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
     return metrics
 
 

@@ -19,6 +19,7 @@ from sgan_lab.data.digits import digits
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.export import export
+from sgan_lab.evaluation.metrics import measure
 from sgan_lab.report.runs import read_runs
 from sgan_lab.signals import Interrupted
 from sgan_lab.training.checkpoints import checkpoints
@@ -85,7 +86,8 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(
     classifier = load_classifier(newest)
     assert torch.equal(classifier.network(images), module.eval()(images))
     test = digits(100, "first", 32).test
-    assert evaluate(classifier.network, test, 10).loss == pytest.approx(metrics["test_loss"])
+    evaluated = measure(evaluate(classifier.network, test, classifier.class_names))
+    assert evaluated["loss"] == pytest.approx(metrics["test_loss"])
     export(classifier, "safetensors", tmp_path / "classifier.safetensors")
 
     prepare(cut, name)

@@ -109,7 +109,7 @@ def test_a_sweep_over_the_classes_of_unlabeled_images(command_line, tmp_path, mo
     run_main(monkeypatch, sweep / job / "checkpoints" / "iteration-1.ckpt")
     written = json.loads((sweep / job / "evaluation" / "evaluation.json").read_text())
     assert written["images"] == everything.test.labels.bincount()[2:5].sum()
-    assert list(written["class_accuracies"]) == ["2", "3", "4"]
+    assert list(written["class_accuracy"]) == ["2", "3", "4"]
     assert written["errors"] == found[job]["test_errors"]
 
     result = command_line("sweep.resume=sweep")

@@ -21,6 +21,7 @@ from sgan_lab.evaluation.metrics import (
     scalars,
     shown,
 )
+from tests.processes import TINY, read_events, steps, succeed
 
 
 def evaluation_of(predicted, labels, class_names):
@@ -154,3 +155,54 @@ def test_the_registry_is_read_without_torch():
     probe = "import sys, sgan_lab.evaluation.metrics; "
     probe += "sys.exit(bool({'torch', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+# The command `sgan-lab` with one more metric.
+ONE_MORE = """
+from sgan_lab.cli import main
+from sgan_lab.evaluation.metrics import FRACTION, metric
+
+@metric(FRACTION, more_is_better=True)
+def taken_for_zero(evaluation):
+    return (evaluation.predicted == 0).double().mean().item()
+
+main()
+"""
+
+
+def test_a_registered_metric_appears_everywhere(tmp_path):
+    def sgan_lab(*arguments):
+        command = [sys.executable, "-c", ONE_MORE, *arguments]
+        return succeed(
+            subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        )
+
+    settings = ["model=supervised", "model.epochs=3", "data.num_validation=50"]
+    trained = sgan_lab("train", *TINY, *settings, "hydra.run.dir=run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    value = metrics["test_taken_for_zero"]
+    assert f"test taken for zero │ {value:.2%}" in " ".join(trained.stdout.split())
+
+    events = read_events(tmp_path / "run")
+    assert [event.value for event in events.Scalars("test/taken_for_zero")] == [
+        pytest.approx(value)
+    ]
+    curve = events.Scalars("validation/taken_for_zero")
+    assert [event.step for event in curve] == steps(events, "validation/accuracy")
+    assert curve[-1].value == pytest.approx(metrics["validation_taken_for_zero"])
+    hparams = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    assert b"test/taken_for_zero" in hparams
+
+    (checkpoint, *_) = (tmp_path / "run" / "checkpoints").glob("*-12.ckpt")
+    evaluated = sgan_lab("evaluate", str(checkpoint))
+    written = json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
+    assert written["taken_for_zero"] == value == np.sum(written["confusion"], axis=0)[0] / 360
+    assert f"taken for zero: {value:.2%}" in evaluated.stdout
+
+    reported = sgan_lab("report", "run", "--output", "report", "--metric", "taken_for_zero")
+    assert "Test taken for zero" in reported.stdout
+    assert f"{value:.2%}" in reported.stdout
+    for name in ("report.html", "report.md"):
+        page = (tmp_path / "report" / name).read_text()
+        assert "Groups of runs, test taken for zero" in page
+        assert page.count(f"{value:.2%}") >= 2  # the group's mean and the run's value

@@ -345,6 +345,7 @@ STATUS = [
     for state in ("running", "finished", "failed")
 ]
 METRICS = {"test_accuracy": 0.5, "test_errors": 1, "seconds": 2.0, "num_labeled": 77}
+METRICS |= {"test_class_accuracy": {"a": 0.5}, "date": "2026-01-01T00:00:00+00:00"}
 json_texts = damaged([text.encode() for text in [*STATUS, json.dumps(METRICS)]]) | values.map(
     lambda value: json.dumps(value).encode()
 )

@@ -23,12 +23,7 @@ from rich.table import Table
 from sgan_lab.errors import UserError
 from sgan_lab.evaluation.metrics import METRICS, Unit, check_metric, single_metrics, title
 from sgan_lab.report.events import Events, mean_curves, read_events
-from sgan_lab.report.figures import (
-    curves_figure,
-    difference_figure,
-    metric_figure,
-    samples_figure,
-)
+from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
     LABELS,
     class_means,
@@ -156,11 +151,10 @@ def report_sections(
     name, unit = f"test {title(metric)}", METRICS[metric].unit
     sections = []
     for key in swept_keys(summary):
-        alt = f"{name} against {key}, with 95 % intervals".capitalize()
-        picture = Picture(file_name(metric, key), alt, metric_figure(summary, key, metric))
-        sections.append(Section(f"{name.capitalize()} against {key}", pictures=[picture]))
-    table = shown_statistics(summary, unit)
-    sections.append(Section(f"Groups of runs, {name}", table=table))
+        heading, figure = f"{name.capitalize()} against {key}", metric_figure(summary, key, metric)
+        picture = Picture(file_name(metric, key), f"{heading}, with 95 % intervals", figure)
+        sections.append(Section(heading, pictures=[picture]))
+    sections.append(Section(f"Groups of runs, {name}", table=shown_statistics(summary, unit)))
     if len(differences):
         pictures = []
         if LABELS in swept_keys(differences):

@@ -51,7 +51,7 @@ def train(config: DictConfig) -> float | None:
     """Train as configured.
 
     Returns:
-        Accuracy on the validation images, for sweepers that choose by it; None without any.
+        `sweep.metric` on the validation images, for sweepers that choose by it; None without any.
     """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
@@ -69,7 +69,7 @@ def train(config: DictConfig) -> float | None:
             print(f"Interrupted. To go on: resume={folder}", file=sys.stderr)
             raise
         print_result(metrics, folder)
-    return metrics.get("validation_accuracy")
+    return metrics.get(f"validation_{sweep.compared_metric(config)}")
 
 
 def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The log of a run, in its file and on the terminal, and bars of progress."""
 
 import logging
+import re
 from pathlib import Path
+from typing import Any
 
 import rich
 from rich.progress import (
@@ -17,6 +19,14 @@ from rich.table import Column
 from rich.text import Text
 
 NARROW = 80  # columns of a terminal below which bars are left out
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabulator and new line
+
+
+def printable(value: Any) -> Any:
+    """A text without what UTF-8 cannot encode, or commands a terminal; else the value."""
+    if not isinstance(value, str):
+        return value
+    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value.encode(errors="replace").decode())
 
 
 class TerminalHandler(logging.Handler):

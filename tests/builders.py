@@ -74,6 +74,12 @@ def make_run(folder, model, num_labeled, seed, accuracy=None, model_settings=Non
     return folder
 
 
+def change_metrics(folder, **changes):
+    """Change values of a run's metrics.json."""
+    file = folder / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
 def make_sweep(folder):
     """Two models at two label counts, three seeds each; one run has no result."""
     accuracies = {("SGAN", 50): 0.8, ("SGAN", 100): 0.9, ("Net", 50): 0.6, ("Net", 100): 0.7}

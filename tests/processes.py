@@ -73,7 +73,7 @@ def results(folder):
         "metrics": {
             key: value
             for key, value in metrics.items()
-            if "second" not in key and key != "git_commit"  # of who works on this while it runs
+            if "second" not in key and key not in ("date", "git_commit")  # they may change
         },
         "weights": {name: value.tolist() for name, value in content["state_dict"].items()},
         # A set: a run that is killed after its test, before it says so, is tested again.

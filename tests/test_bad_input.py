@@ -259,7 +259,7 @@ def small_checkpoint(value):
             parameter.fill_(value)
     weights = {f"discriminator.{name}": w for name, w in network.state_dict().items()}
     file = io.BytesIO()
-    names = {"image_shape": [1, 4, 4], "class_names": ["a", "b"]}
+    names = {"image_shape": [1, 4, 4], "class_names": ["a", "b"], "discriminator": "strided"}
     torch.save({"state_dict": weights, "hyper_parameters": names}, file)
     return file.getvalue()
 
@@ -276,7 +276,9 @@ def test_checkpoints_to_be_taken_away(drawn, folder):
         assert classifier.network(torch.zeros(3, *classifier.image_shape)).shape[0] == 3
 
 
-hyper_parameters = st.fixed_dictionaries({"image_shape": values, "class_names": values})
+hyper_parameters = st.fixed_dictionaries(
+    {"image_shape": values, "class_names": values, "discriminator": st.just("mlp") | values}
+)
 
 
 @inputs(0.05, hyper_parameters)
@@ -326,7 +328,7 @@ def test_configuration_files(drawn, folder):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(drawn)
     config = OmegaConf.create(SETTINGS)
-    classifier = Classifier(torch.nn.Identity(), (1, 4, 4), ["a"])
+    classifier = Classifier(torch.nn.Identity(), (1, 4, 4), ["a"], "mlp")
     for read in (
         lambda: load_config(folder / "config.yaml"),
         lambda: changed_settings(folder, config),
@@ -343,6 +345,7 @@ STATUS = [
     for state in ("running", "finished", "failed")
 ]
 METRICS = {"test_accuracy": 0.5, "test_errors": 1, "seconds": 2.0, "num_labeled": 77}
+METRICS |= {"test_class_accuracy": {"a": 0.5}, "date": "2026-01-01T00:00:00+00:00"}
 json_texts = damaged([text.encode() for text in [*STATUS, json.dumps(METRICS)]]) | values.map(
     lambda value: json.dumps(value).encode()
 )

@@ -1,4 +1,4 @@
-"""The wheel works from any folder: the configs come along."""
+"""The wheel works from any folder: it holds the configurations and the report's templates."""
 
 import os
 import subprocess
@@ -17,6 +17,8 @@ def test_the_program_runs_from_a_wheel_in_another_folder(tmp_path):
     expected = {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
     packaged = (tmp_path / "installed" / "sgan_lab").rglob("*.yaml")
     assert {path.relative_to(tmp_path / "installed" / "sgan_lab") for path in packaged} == expected
+    for name in ("report.html", "report.md"):
+        assert (tmp_path / "installed" / "sgan_lab" / "report" / name).is_file()
     (entry_points,) = (tmp_path / "installed").glob("*.dist-info/entry_points.txt")
     assert "sgan-lab = sgan_lab.cli:main" in entry_points.read_text()
 

@@ -1,15 +1,15 @@
 """How good a classifier is on labeled images.
 
-As `sgan-lab evaluate`, of a checkpoint: on the test set of its
-run, or on class folders of the user's own.
+The command `sgan-lab evaluate` takes a checkpoint and uses the test set of its run, or class
+folders of the user's own.
 """
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import rich
@@ -20,12 +20,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
-from torchmetrics.functional.classification import (
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-)
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from sgan_lab import losses
 from sgan_lab.config.files import load_config
 from sgan_lab.config.targets import DATA_FUNCTIONS
 from sgan_lab.data.containers import LabeledImages, scale
@@ -33,87 +29,66 @@ from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
+from sgan_lab.evaluation.metrics import METRICS, measure, title
+from sgan_lab.terminal import printable
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
 NUM_WORST = 25  # images in worst.png
-CALIBRATION_BINS = 15
-CALIBRATION_METHOD = f"expected calibration error, {CALIBRATION_BINS} equal bins, L1"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of `evaluate`.
+    """What a classifier made of labeled images; the metrics are functions of it.
 
     Attributes:
-        loss: mean cross-entropy, in nats.
-        confusion: counts, (true class, predicted class).
-        labels: the true classes, (N,).
-        probabilities: of the classes, (N, classes).
+        logits: of the classes, (N, classes), on the CPU.
+        labels: the true classes, (N,), on the CPU.
+        class_names: a name for each label.
     """
 
-    loss: float
-    confusion: Tensor
+    logits: Tensor
     labels: Tensor
-    probabilities: Tensor
+    class_names: Sequence[str]
 
-    @property
-    def errors(self) -> int:
-        """Misclassified images."""
-        return int(self.confusion.sum() - self.confusion.trace())
+    @cached_property
+    def predicted(self) -> Tensor:
+        """The classes of the greatest logits, (N,)."""
+        return self.logits.argmax(dim=1)
 
-    @property
-    def accuracy(self) -> float:
-        """Correctly classified images, as a fraction of all."""
-        return 1 - self.errors / int(self.confusion.sum())
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Of the classes, (N, classes)."""
+        return self.logits.softmax(dim=1)
 
-    @property
-    def class_accuracies(self) -> list[float]:
-        """Correctly classified images of each class, as a fraction; nan for a class without any."""
-        return (self.confusion.diag().double() / self.confusion.sum(dim=1)).tolist()
-
-    @property
-    def calibration_error(self) -> float:
-        """Mean absolute gap between confidence and accuracy, 0 to 1.
-
-        Over 15 equal bins of confidence, weighted by their images.
-        """
-        return multiclass_calibration_error(
-            # torchmetrics would put a confidence of exactly 1 into a 16th bin.
-            self.probabilities.clamp(max=1 - torch.finfo(self.probabilities.dtype).eps),
-            self.labels,
-            self.probabilities.shape[1],
-            n_bins=CALIBRATION_BINS,
-            norm="l1",
-        ).item()
+    @cached_property
+    def confusion(self) -> Tensor:
+        """Counts, (true class, predicted class)."""
+        return multiclass_confusion_matrix(self.predicted, self.labels, len(self.class_names))
 
     def worst(self, limit: int) -> Tensor:
         """Indices of at most `limit` misclassified images, the highest confidence first."""
-        confidences, predicted = self.probabilities.max(dim=1)
-        wrong = (predicted != self.labels).nonzero().flatten()
-        return wrong[confidences[wrong].argsort(descending=True, stable=True)][:limit]
+        wrong = (self.predicted != self.labels).nonzero().flatten()
+        confidences = self.probabilities.amax(dim=1)[wrong]
+        return wrong[confidences.argsort(descending=True, stable=True)][:limit]
 
 
 @torch.inference_mode()
-def evaluate(classifier: nn.Module, test: LabeledImages, num_classes: int) -> Evaluation:
-    """Classify images, dropout off.
+def evaluate(
+    classifier: nn.Module, images: LabeledImages, class_names: Sequence[str]
+) -> Evaluation:
+    """Classify labeled images in inference mode.
 
     Args:
         classifier: images (N, channels, height, width) in [-1, 1] to logits (N, classes).
-        test: images as bytes, with labels, on the classifier's device.
-        num_classes: number of classes.
+        images: bytes with labels, on the classifier's device.
+        class_names: a name for each label.
     """
     was_training = classifier.training
     classifier.eval()
-    batches = test.images.split(BATCH_SIZE)
-    logits = torch.cat([classifier(scale(images)) for images in batches]).cpu()
+    batches = images.images.split(BATCH_SIZE)
+    logits = torch.cat([classifier(scale(batch)) for batch in batches]).cpu()
     classifier.train(was_training)
-    labels = test.labels.cpu()
-    return Evaluation(
-        losses.class_loss(logits, labels).item(),
-        multiclass_confusion_matrix(logits, labels, num_classes),
-        labels,
-        logits.softmax(dim=1),
-    )
+    return Evaluation(logits, images.labels.cpu(), class_names)
 
 
 def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
@@ -151,18 +126,13 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
 
 
 def write_evaluation(
-    evaluation: Evaluation,
-    images: Tensor,
-    class_names: Sequence[str],
-    source: dict[str, str],
-    folder: Path,
+    evaluation: Evaluation, images: Tensor, source: dict[str, str], folder: Path
 ) -> None:
     """Write evaluation.json, confusion_matrix.png and worst.png into a new folder.
 
     Args:
         evaluation: what is written.
         images: those that were classified, bytes (N, channels, height, width).
-        class_names: a name for each label.
         source: where classifier and images come from, for evaluation.json.
         folder: must not exist.
 
@@ -170,46 +140,40 @@ def write_evaluation(
         OSError: the folder exists or cannot be written.
     """
     folder.mkdir(parents=True)
-    accuracies = [None if math.isnan(value) else value for value in evaluation.class_accuracies]
     content = {
         **source,
         "images": len(images),
-        "accuracy": evaluation.accuracy,
-        "errors": evaluation.errors,
-        "loss": evaluation.loss,
-        "calibration_error": evaluation.calibration_error,
-        "calibration_method": CALIBRATION_METHOD,
-        "class_accuracies": dict(zip(class_names, accuracies, strict=True)),
+        **measure(evaluation),
         "confusion": evaluation.confusion.tolist(),
     }
     (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")
-    plots.confusion_matrix(evaluation.confusion, class_names).savefig(
-        folder / "confusion_matrix.png"
-    )
+    names = evaluation.class_names
+    matrix = plots.confusion_matrix(evaluation.confusion, names)
+    matrix.savefig(folder / "confusion_matrix.png")
     worst = evaluation.worst(NUM_WORST)
     captions = [
-        f"{class_names[label]} → {class_names[probabilities.argmax()]}\n{probabilities.max():.1%}"
-        for label, probabilities in zip(
-            evaluation.labels[worst], evaluation.probabilities[worst], strict=True
+        f"{names[label]} → {names[predicted]}\n{probabilities.max():.1%}"
+        for label, predicted, probabilities in zip(
+            evaluation.labels[worst],
+            evaluation.predicted[worst],
+            evaluation.probabilities[worst],
+            strict=True,
         )
     ]
-    plots.worst_images(images[worst], captions, evaluation.errors).savefig(folder / "worst.png")
+    num_wrong = int((evaluation.predicted != evaluation.labels).sum())
+    plots.worst_images(images[worst], captions, num_wrong).savefig(folder / "worst.png")
 
 
-def print_evaluation(evaluation: Evaluation, class_names: Sequence[str]) -> None:
-    """The confusion matrix and the figures on the terminal."""
-    names = [escape(name) for name in class_names]
-    table = Table("", *names, title="True class (row), predicted class (column)", box=box.SIMPLE)
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the confusion matrix and the metrics."""
+    names = [escape(printable(name)) for name in evaluation.class_names]
+    matrix = Table("", *names, title="True class (row), predicted class (column)", box=box.SIMPLE)
     for name, counts in zip(names, evaluation.confusion.tolist(), strict=True):
-        table.add_row(name, *map(str, counts))
-    rich.print(
-        table,
-        f"accuracy: {evaluation.accuracy:.2%} ({evaluation.errors:,} errors of "
-        f"{len(evaluation.labels):,})",
-        f"cross-entropy: {evaluation.loss:.4f} nats",
-        f"calibration error: {evaluation.calibration_error:.4f} ({CALIBRATION_METHOD})",
-        sep="\n",
-    )
+        matrix.add_row(name, *map(str, counts))
+    rich.print(matrix)
+    print(f"images: {len(evaluation.labels):,}")
+    for name, value in measure(evaluation).items():
+        print(f"{title(name)}: {printable(METRICS[name].text(value))}")
 
 
 def main() -> None:
@@ -233,10 +197,10 @@ def main() -> None:
             test = class_images(arguments.data, names, size, channels, root=arguments.data)
         else:
             test = run_test_set(run, classifier)
-        evaluation = evaluate(classifier.network, test, len(classifier.class_names))
+        evaluation = evaluate(classifier.network, test, classifier.class_names)
         source = {"checkpoint": str(arguments.checkpoint), "data": str(arguments.data or run)}
-        write_evaluation(evaluation, test.images, classifier.class_names, source, output)
+        write_evaluation(evaluation, test.images, source, output)
     except (UserError, OSError) as error:
         sys.exit(str(error))
-    print_evaluation(evaluation, classifier.class_names)
+    print_evaluation(evaluation)
     print(f"Written: {output}")

@@ -1,10 +1,10 @@
 """Export a checkpoint's classifier for other programs.
 
-As `sgan-lab export`. The file takes images, floats (N, channels,
-height, width) in [-1, 1] with any N, and gives class logits (N, classes), dropout and noise off;
-safetensors holds the weights only. Image shape, class names and scaling are in its metadata, and in
-that of safetensors the network's class. It is loaded again by its own runtime and compared with the
-classifier before it is kept.
+The command is `sgan-lab export`. The file takes images, floats (N, channels, height, width) in
+[-1, 1] with any N, and gives class logits (N, classes), with dropout and noise off. A safetensors
+file holds the weights only. The metadata name the image shape, the classes, the scaling and, in
+safetensors, the network. The file is loaded by its own runtime and compared with the classifier
+before it is kept.
 """
 
 import argparse
@@ -20,14 +20,15 @@ import torch
 from torch import Tensor
 
 from sgan_lab.errors import ExportError, UserError
-from sgan_lab.evaluation.classifier import NETWORKS, Classifier, load_classifier
+from sgan_lab.evaluation.classifier import Classifier, load_classifier
+from sgan_lab.networks.registry import DISCRIMINATORS
 
 TOLERANCE = 1e-4  # of a logit, between the file's runtime and the classifier
-BATCH_SIZES = (4, 1)  # compared; exporters are apt to take a batch of one for a constant
+BATCH_SIZES = (4, 1)  # that are compared; exporters may take a batch of one for a constant
 
 
 def metadata(classifier: Classifier) -> dict[str, str]:
-    """What a reader of the file needs to know; lists as JSON."""
+    """The metadata of a file; lists are JSON."""
     return {
         "image_shape": json.dumps(classifier.image_shape),
         "class_names": json.dumps(classifier.class_names),
@@ -36,25 +37,24 @@ def metadata(classifier: Classifier) -> dict[str, str]:
 
 
 def write_safetensors(classifier: Classifier, path: Path) -> None:
-    """Write the weights by their names in the network's class, one of `NETWORKS`."""
+    """Write the weights, by their names in the network."""
     from safetensors.torch import save
 
     state = classifier.network.state_dict()
     weights = {name: weight.contiguous() for name, weight in state.items()}
-    network = {"network": type(classifier.network).__name__}
+    network = {"network": classifier.discriminator}
     path.write_bytes(save(weights, metadata(classifier) | network))
 
 
 def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
-    """The network of a file, built from its metadata."""
+    """Build the network of a file from its metadata."""
     from safetensors import safe_open
     from safetensors.torch import load_file
 
     with safe_open(path, framework="pt") as file:
         content = file.metadata()
     shape, names = (json.loads(content[key]) for key in ("image_shape", "class_names"))
-    classes = {network_class.__name__: network_class for network_class in NETWORKS.values()}
-    network = classes[content["network"]](shape, len(names)).eval()
+    network = DISCRIMINATORS[content["network"]](shape, len(names)).eval()
     network.load_state_dict(load_file(path))
     return network
 
@@ -77,7 +77,7 @@ def write_onnx(classifier: Classifier, path: Path) -> None:
 
 
 def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """The file in onnxruntime."""
+    """Load a file in onnxruntime."""
     from onnxruntime import InferenceSession
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -92,12 +92,12 @@ def write_torchscript(classifier: Classifier, path: Path) -> None:
 
 
 def load_torchscript(path: Path) -> Callable[[Tensor], Tensor]:
-    """The file in torch.jit."""
+    """Load a file in torch.jit."""
     return torch.jit.load(str(path))
 
 
 class Format(NamedTuple):
-    """A file format: its suffix, the packages it needs, how to write it and load it."""
+    """A file format: its suffix, the packages it needs, and functions that write and load it."""
 
     suffix: str
     packages: list[str]
@@ -117,7 +117,7 @@ def export(classifier: Classifier, file_format: str, path: Path) -> None:
     """Write a classifier into a new file and check the file.
 
     Args:
-        classifier: what is exported.
+        classifier: the one to export.
         file_format: a key of `FORMATS`.
         path: the file; must not exist.
 
@@ -141,8 +141,8 @@ def export(classifier: Classifier, file_format: str, path: Path) -> None:
         raise ExportError(f"{path} cannot be written: {error.strerror}.") from error
     try:
         with warnings.catch_warnings():
-            # torch deprecates TorchScript, which other programs still read; and it warns that the
-            # padding is traced as a constant, as it is for images of one size.
+            # torch deprecates TorchScript, which other programs still read. It also warns that the
+            # padding is traced as a constant, which it is for images of one size.
             warnings.filterwarnings("ignore", message="`torch.jit.*is deprecated")
             warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
             form.write(classifier, path)
@@ -164,7 +164,7 @@ def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Pa
     for size in BATCH_SIZES:
         images = torch.rand(size, *classifier.image_shape) * 2 - 1
         difference = (exported(images) - classifier.network(images)).abs().max().item()
-        if not difference <= TOLERANCE:  # nan is no success either
+        if not difference <= TOLERANCE:  # also where it is not a number
             raise ExportError(
                 f"{path} gave other logits than the classifier, by up to {difference:.2g}; deleted."
             )

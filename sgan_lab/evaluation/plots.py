@@ -1,4 +1,4 @@
-"""Figures of a run. They use no display: each is an object to be saved or logged."""
+"""Figures of a run, as objects to be saved or logged. They need no display."""
 
 import math
 from collections.abc import Sequence
@@ -10,38 +10,38 @@ from torchmetrics.utilities.plot import plot_confusion_matrix
 WORST_COLUMNS = 5
 
 
-def training_figures(
-    loss: Sequence[float], accuracy: Sequence[float], interval_ends: Sequence[int], in_epochs: bool
-) -> dict[str, Figure]:
-    """The tutorial's plots of training, by file name: of iterations, or of the baseline's epochs.
+def discriminator_supervised_loss(losses: Sequence[float], interval_ends: Sequence[int]) -> Figure:
+    """The tutorial's plot: the class loss of all iterations, and at each sample interval.
 
     Args:
-        loss: class loss of each iteration.
-        accuracy: on the labeled images, of each iteration, 0 to 1.
-        interval_ends: the last iteration of each sample interval or epoch, counted from 1.
-        in_epochs: whether the values are means over epochs, see `Algorithm`.
+        losses: of the labeled images, one an iteration.
+        interval_ends: the last iteration of each interval, counted from 1.
     """
-    at_ends = [end - 1 for end in interval_ends]
-    if not in_epochs:
-        figure = Figure(figsize=(10, 5), layout="constrained")
-        axes = figure.subplots()
-        iterations = range(1, len(loss) + 1)
-        axes.plot(iterations, loss, color="tab:blue", alpha=0.25, label="each iteration")
-        of_ends = [loss[index] for index in at_ends]
-        axes.plot(interval_ends, of_ends, "o-", color="tab:blue", label="at sample intervals")
-        axes.set(
-            title="Discriminator – Supervised Loss", xlabel="Iteration", ylabel="Loss", yscale="log"
-        )
-        axes.legend()
-        return {"discriminator_supervised_loss": figure}
-    figures = {}
-    for name, values in (("loss", loss), ("accuracy", accuracy)):
-        figures[name] = Figure(figsize=(10, 5), layout="constrained")
-        axes = figures[name].subplots()
-        axes.plot(range(1, len(at_ends) + 1), [values[index] for index in at_ends])
-        title = name.capitalize()
-        axes.set(title=f"Supervised Baseline – {title}", xlabel="Epoch", ylabel=title)
-    return figures
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    iterations = range(1, len(losses) + 1)
+    axes.plot(iterations, losses, color="tab:blue", alpha=0.25, label="each iteration")
+    at_ends = [losses[end - 1] for end in interval_ends]
+    axes.plot(interval_ends, at_ends, "o-", color="tab:blue", label="at sample intervals")
+    axes.set(
+        title="Discriminator – Supervised Loss", xlabel="Iteration", ylabel="Loss", yscale="log"
+    )
+    axes.legend()
+    return figure
+
+
+def baseline_curve(values: Sequence[float], quantity: str) -> Figure:
+    """A curve of the supervised baseline over its epochs.
+
+    Args:
+        values: one an epoch.
+        quantity: the name of the values, "Loss" or "Accuracy".
+    """
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(1, len(values) + 1), values)
+    axes.set(title=f"Supervised Baseline – {quantity}", xlabel="Epoch", ylabel=quantity)
+    return figure
 
 
 def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
@@ -50,17 +50,17 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     plot_confusion_matrix(confusion, ax=axes, labels=list(map(plain, class_names)), cmap="Blues")
-    axes.set_title("Confusion matrix, test set")
+    axes.set_title("Confusion matrix")
     return figure
 
 
 def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure:
-    """Misclassified images, the most confident ones of all errors.
+    """The misclassified images with the highest confidence.
 
     Args:
         images: bytes (N, channels, height, width).
-        captions: one an image.
-        errors: how many images are misclassified in all.
+        captions: one for each image.
+        errors: number of all misclassified images.
     """
     rows = max(1, math.ceil(len(images) / WORST_COLUMNS))
     figure = Figure(figsize=(2 * WORST_COLUMNS, 2.4 * rows + 0.4), layout="constrained")
@@ -75,5 +75,5 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
 
 
 def plain(text: str) -> str:
-    """A text of which Matplotlib shall take no part between dollar signs for a formula."""
+    """Escape a text, so that Matplotlib takes nothing between dollar signs for a formula."""
     return text.replace("$", r"\$")

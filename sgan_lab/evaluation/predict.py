@@ -1,8 +1,8 @@
 """Classify image files with a trained classifier.
 
-As `sgan-lab predict`. Prints CSV: the file, the class, its
-probability, and D(x), the probability that the discriminator gives the image of being real (a
-classifier that was trained without a generator has learned nothing of it).
+The command `sgan-lab predict` prints CSV: the file, the class, its probability, and D(x), the
+probability that the image is real. A classifier that was trained without a generator has learned
+nothing about D(x).
 """
 
 import argparse
@@ -23,7 +23,7 @@ BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
 class Prediction(NamedTuple):
-    """Class, its probability, and the probability of being real, both in [0, 1]."""
+    """A class, its probability, and the probability that the image is real, both in [0, 1]."""
 
     class_name: str
     probability: float
@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 
 @torch.inference_mode()
 def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction]:
-    """Classify images, bytes (N, channels, height, width)."""
+    """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
     for batch in images.split(BATCH_SIZE):
         logits = classifier.network(scale(batch))
         probabilities, labels = logits.softmax(dim=1).max(dim=1)
@@ -59,7 +59,7 @@ def main() -> None:
         images = read_images(paths, size, channels)
     except UserError as error:
         sys.exit(str(error))
-    sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no UTF-8
+    sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
     writer = csv.writer(sys.stdout)
     writer.writerow(["file", "class", "probability", "real_probability"])
     for path, prediction in zip(paths, predict(classifier, images), strict=True):

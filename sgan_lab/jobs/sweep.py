@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from sgan_lab.config.checks import check_folder, check_loggers, check_values, exit_on_error, explain
 from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.evaluation.metrics import METRICS, check_metric, title
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import SWEEP, changed_settings, check_resumed_sweep, complete_run
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
@@ -170,6 +171,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End the program with one message where a job is not allowed."""
         with exit_on_error((Exception,)):
+            check_metric("sweep.metric", compared_metric(config))
             name_by_swept(config)
             jobs = sweep_jobs(config)
             check_sweep(config, jobs)
@@ -177,7 +179,8 @@ class Sweep(Callback):
         if config.sweep.resume:
             number = sum(complete_run(job, folder) is None for job in jobs)
             print(f"{len(jobs) - number} of {len(jobs)} jobs are complete and will be skipped.")
-        Sweep.running = SweepProgress(folder, number or config.hydra.sweeper.get("n_trials"))
+        number = number or config.hydra.sweeper.get("n_trials")
+        Sweep.running = SweepProgress(folder, number, compared_metric(config))
         Sweep.running.start()
 
 
@@ -187,14 +190,16 @@ class SweepProgress(threading.Thread):
     Args:
         folder: of the sweep.
         num_jobs: that it is going to run; None where that is not known.
+        metric: the name of the metric that is shown of a finished job.
 
     Attributes:
         ended: state of each job that has ended since the start, by its folder.
     """
 
-    def __init__(self, folder: Path, num_jobs: int | None) -> None:
+    def __init__(self, folder: Path, num_jobs: int | None, metric: str) -> None:
         super().__init__(daemon=True)
         self.folder = folder
+        self.metric = metric
         self.before = {file: file.stat().st_mtime_ns for file in folder.rglob(FILE)}
         self.stopped = threading.Event()
         self.ended: dict[Path, str] = {}
@@ -221,15 +226,20 @@ class SweepProgress(threading.Thread):
             self.ended[folder] = status.state
             message = f"{status.state}: {status.error}" if status.error else status.state
             if status.state == "finished":
-                message = f"finished: {accuracy(folder)}"
+                message = f"finished: {result(folder, self.metric)}"
             self.progress.end(name, f"{name} {message}")
 
 
-def accuracy(folder: Path) -> str:
-    """The accuracy of a finished run; that on the validation images, where settings are chosen."""
+def compared_metric(config: DictConfig) -> str:
+    """The metric that the report of a sweep compares and that a sweeper sees."""
+    return OmegaConf.select(config, "sweep.metric", default="accuracy")
+
+
+def result(folder: Path, metric: str) -> str:
+    """A metric of a finished run, on the validation images where it has some."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    kind = "validation" if "validation_accuracy" in metrics else "test"
-    return f"{kind} accuracy {metrics[f'{kind}_accuracy']:.2%}"
+    part = "validation" if f"validation_{metric}" in metrics else "test"
+    return f"{part} {title(metric)} {METRICS[metric].text(metrics.get(f'{part}_{metric}'))}"
 
 
 def end() -> bool:
@@ -243,22 +253,21 @@ def end() -> bool:
         return True
     sweep.stopped.set()
     sweep.join()
-    write_report(sweep.folder)
+    write_report(sweep.folder, sweep.metric)
     return set(sweep.ended.values()) <= {"finished"}
 
 
-def write_report(folder: Path) -> None:
+def write_report(folder: Path, metric: str) -> None:
     """Write and print the report, where a job of the sweep has started."""
     from sgan_lab.report import page as report
 
     try:
         runs = report.read_runs([folder])
-        summary = report.write_report(runs, folder)
+        report.write_report(runs, folder, metric)
     except (DataError, OSError) as error:
         print(f"No report: {error}")
         return
-    if len(summary):
-        report.print_summary(summary)
+    report.print_summary(runs, metric)
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import rich
-from rich.progress import (
-    TaskID,
-)
+from rich.markup import escape
+from rich.progress import TaskID
 from rich.table import Table
 
-from sgan_lab.terminal import training_progress
+from sgan_lab.evaluation.metrics import shown
+from sgan_lab.terminal import printable, training_progress
 
 
 class JobsProgress:
@@ -55,16 +55,13 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
     table = Table(title="Result", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a folder is to be copied, so never cut
-    table.add_row(
-        "test accuracy",
-        f"{metrics['test_accuracy']:.2%} ({metrics['test_errors']} errors "
-        f"of {metrics['test_images']:,})",
-    )
-    table.add_row("test loss", f"{metrics['test_loss']:.4f}")
+    for label, text in shown(metrics, "test"):
+        table.add_row(label, escape(printable(text)))
+    table.add_row("test images", f"{metrics['test_images']:,}")
     table.add_row("labeled images", f"{metrics['num_labeled']:,}")
     table.add_row("iterations", f"{metrics['iterations']:,}")
     table.add_row(
         "time", f"{metrics['seconds']:.0f} s, {metrics['iterations_per_second']:.1f} it/s"
     )
-    table.add_row("folder", str(folder))
+    table.add_row("folder", escape(str(folder)))
     rich.print(table)

@@ -1,4 +1,4 @@
-"""What runs wrote for TensorBoard, read with its own reader: curves and generated images."""
+"""Curves and generated images from the files that runs wrote for TensorBoard."""
 
 import io
 import logging
@@ -17,6 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import (
     ImageEvent,
 )
 
+from sgan_lab.evaluation.metrics import METRICS
+
 log = logging.getLogger(__name__)
 
 POINTS = 50  # of a curve, at most
@@ -27,7 +29,8 @@ class Events(NamedTuple):
     """The events of one run.
 
     Attributes:
-        points: columns `scalar`, `iteration` and `value`, of each scalar that has a curve.
+        points: columns `scalar`, `iteration` and `value`, of each scalar that has a curve, except
+            metrics of single classes.
         samples: the last grid of generated images, as `step` and PNG; None where there is none.
     """
 
@@ -36,7 +39,7 @@ class Events(NamedTuple):
 
 
 def read_events(folder: Path) -> Events:
-    """The events in a run folder, where they are damaged up to there."""
+    """The events in a run folder; where they are damaged, those before the damage."""
     reader = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 1})  # 0 for all
     try:
         reader.Reload()
@@ -47,10 +50,11 @@ def read_events(folder: Path) -> Events:
     curves = {
         tag: {event.step: event.value for event in reader.Scalars(tag)} for tag in tags[SCALARS]
     }
+    per_class = tuple(f"validation/{name}/" for name in METRICS if METRICS[name].per_class)
     points = [
         (tag, step, value)
         for tag, values in curves.items()
-        if len(values) > 1
+        if len(values) > 1 and not tag.startswith(per_class)
         for step, value in values.items()
     ]
     samples = reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None
@@ -73,7 +77,7 @@ def is_png(content: bytes) -> bool:
 
 
 def mean_curves(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Curves over the runs of a group: in each bin of iterations the mean of the runs' means.
+    """Curves over the runs of a group: the mean of the runs' means in each bin of iterations.
 
     Args:
         runs: `Events.points` of each run.

@@ -1,4 +1,4 @@
-"""Figures over many runs. They use no display and no torch: each is an object to be saved."""
+"""Figures over many runs, as objects to be saved. They need no display and no torch."""
 
 import io
 import itertools
@@ -13,6 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from sgan_lab.evaluation.metrics import FRACTION, METRICS, title
 from sgan_lab.report.runs import distinct, group_name, is_number, setting_text, settings_of
 
 MANY = 10  # more lines than colors that can be told apart, or more ticks than fit
@@ -21,49 +22,77 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
 PLAIN = FuncFormatter(lambda value, _: f"{value:.4g}")
 
 
-def accuracy_figure(summary: pd.DataFrame, key: str) -> Figure:
-    """Test accuracy, and error on a logarithmic axis, against a setting.
+def metric_figure(summary: pd.DataFrame, key: str, metric: str) -> Figure:
+    """A metric on the test images against a setting.
+
+    A fraction of which more is better has a second panel: its distance from 1 on a logarithmic
+    axis, as test error beside test accuracy.
 
     Args:
         summary: see `runs.summarize`.
         key: the setting on the horizontal axis.
+        metric: the name of the metric.
 
     Returns:
         A line with its intervals as a band for each combination of the other settings; separate
-        dots with intervals where the setting is no number.
+        dots with intervals where the setting is not a number.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    accuracy, error = figure.subplots(1, 2)
+    unit, name = METRICS[metric].unit, f"test {title(metric)}"
+    has_error = unit is FRACTION and METRICS[metric].more_is_better
+    figure = Figure(figsize=(11 if has_error else 7, 4.6), layout="constrained")
+    panels = figure.subplots(1, 1 + has_error, squeeze=False).flatten()
     summary = summary.dropna(subset=[key])
-    errors = summary.assign(mean=1 - summary["mean"], low=1 - summary.high, high=1 - summary.low)
-    draw_groups(accuracy, summary, key)
-    draw_groups(error, errors, key)
-    bottom, top = accuracy.get_ylim()
-    accuracy.set(ylabel="test accuracy", ylim=(max(bottom, 0), min(top, 1.01)))
-    error.set(ylabel="test error")
-    least = errors[["mean", "low"]].where(lambda values: values > 0).min()
-    if least["mean"] > 0:  # not where every run is without error
-        top = min(error.get_ylim()[1], 1.05)
-        error.set_yscale("log", nonpositive="clip")
-        # An interval that comes close to 0, or crosses it, would take all of the axis.
-        error.set_ylim(max(0.8 * least.min(), 0.25 * least["mean"]), top)
-        label_decades(error.yaxis)
-    for axes in (accuracy, error):
-        axes.yaxis.set_major_formatter(PERCENT)
-    add_legend(figure, accuracy)
+    draw_groups(panels[0], summary, key)
+    limit_axis(panels[0], summary)
+    bottom, top = panels[0].get_ylim()
+    bottom, top = max(bottom, unit.low), min(top, 1.01 * unit.high)
+    panels[0].set(ylabel=name, ylim=(bottom, top))
+    if has_error:
+        errors = summary.assign(
+            mean=1 - summary["mean"], low=1 - summary.high, high=1 - summary.low
+        )
+        draw_groups(panels[1], errors, key)
+        panels[1].set(ylabel=f"1 − {name}")
+        least = errors[["mean", "low"]].where(lambda values: values > 0).min()
+        if least["mean"] > 0:  # not where every run is without error
+            panels[1].set_yscale("log", nonpositive="clip")
+            # An interval that comes close to 0, or crosses it, would take all of the axis.
+            panels[1].set_ylim(max(0.8 * least.min(), 0.25 * least["mean"]), 1 - bottom)
+            label_decades(panels[1].yaxis)
+    if unit is FRACTION:
+        for axes in panels:
+            axes.yaxis.set_major_formatter(PERCENT)
+    add_legend(figure, panels[0])
     return figure
 
 
-def difference_figure(differences: pd.DataFrame, key: str) -> Figure:
-    """Paired differences of test accuracy against a setting; see `runs.paired_differences`."""
+def difference_figure(differences: pd.DataFrame, key: str, metric: str) -> Figure:
+    """Paired differences of a metric against a setting; see `runs.paired_differences`."""
+    unit = METRICS[metric].unit
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="black", linewidth=1)
-    draw_groups(axes, differences.dropna(subset=[key]), key)
-    axes.set(ylabel="difference of test accuracy, percentage points")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.4g}"))
+    differences = differences.dropna(subset=[key])
+    draw_groups(axes, differences, key)
+    limit_axis(axes, differences)
+    label = f"difference of test {title(metric)}"
+    axes.set(ylabel=f"{label}, {unit.difference}" if unit.difference else label)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{unit.factor * value:+.4g}"))
     add_legend(figure, axes)
     return figure
+
+
+def limit_axis(axes: Axes, table: pd.DataFrame) -> None:
+    """Cut intervals that would take all of the axis: two seeds may give one of 150 points.
+
+    The axis shows all means and, beyond them, their range or three standard deviations,
+    whichever is more.
+    """
+    least, greatest = table["mean"].min(), table["mean"].max()
+    beyond = np.fmax(greatest - least, 3 * table["std"].max())
+    if beyond > 0:
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, least - beyond), min(top, greatest + beyond))
 
 
 def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
@@ -112,7 +141,7 @@ def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
     """Learning curves: a panel a scalar, a line a group with the range of its runs as a band.
 
     Args:
-        curves: by name of the group, see `event_files.mean_curves`.
+        curves: by name of the group, see `events.mean_curves`.
     """
     scalars = list(dict.fromkeys(itertools.chain(*(table.scalar for table in curves.values()))))
     columns = min(3, len(scalars))
@@ -133,7 +162,8 @@ def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
         if spans_decades(lengths):
             axes.set_xscale("log")
             label_decades(axes.xaxis)
-        if "accuracy" in scalar:
+        metric = METRICS.get(scalar.rpartition("/")[2])
+        if metric and metric.unit is FRACTION:
             axes.yaxis.set_major_formatter(PERCENT)
         elif spans_decades([y for line in axes.lines for y in line.get_ydata()]):
             axes.set_yscale("log")
@@ -148,15 +178,15 @@ def samples_figure(samples: dict[str, bytes]) -> Figure:
     """Images side by side, by caption, each as PNG."""
     columns = min(4, len(samples))
     rows = -(-len(samples) // columns)
-    titles = [textwrap.fill(caption, 33) for caption in samples]
-    height = 2.9 + 0.16 * max(title.count("\n") for title in titles)
+    captions = [textwrap.fill(caption, 33) for caption in samples]
+    height = 2.9 + 0.16 * max(caption.count("\n") for caption in captions)
     figure = Figure(figsize=(2.75 * columns, height * rows), layout="compressed")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels:
         axes.axis("off")
-    for axes, title, image in zip(panels, titles, samples.values(), strict=False):
+    for axes, caption, image in zip(panels, captions, samples.values(), strict=False):
         axes.imshow(matplotlib.image.imread(io.BytesIO(image)))
-        axes.set_title(title, fontsize=9)
+        axes.set_title(caption, fontsize=9)
     return figure
 
 

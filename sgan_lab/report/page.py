@@ -1,15 +1,17 @@
-"""Report over the runs of sweeps, as `sgan-lab report` or `python -m sgan_lab.report.page`."""
+"""The command `sgan-lab report`: one page over the runs of sweeps, with tables and figures."""
 
 import argparse
 import base64
-import html
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
+import jinja2
 import matplotlib
 import pandas as pd
 import rich
@@ -19,18 +21,17 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sgan_lab.errors import UserError
+from sgan_lab.evaluation.metrics import METRICS, Unit, check_metric, single_metrics, title
 from sgan_lab.report.events import Events, mean_curves, read_events
-from sgan_lab.report.figures import (
-    accuracy_figure,
-    curves_figure,
-    difference_figure,
-    samples_figure,
-)
+from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
     LABELS,
+    class_means,
     distinct,
     finished_runs,
     group_name,
+    in_order,
+    num_without,
     paired_differences,
     read_runs,
     setting_text,
@@ -42,21 +43,21 @@ from sgan_lab.report.runs import (
 
 METHOD = (
     "Mean, standard deviation (n − 1) and 95 % confidence interval of the mean over seeds: "
-    "mean ± t(0.975, n − 1) · std / √n, Student's t, which takes seeds for independent and "
-    "accuracies for normally distributed, and knows no bounds at 0 and 100 %. Runs of equal "
-    "settings and seed count once, with their mean. Runs without a result enter no mean. Settings "
-    "that vary only together with one that is shown are left out; runs.csv has them all."
+    "mean ± t(0.975, n − 1) · std / √n, Student's t, which assumes that seeds are independent and "
+    "values normally distributed, and knows no bounds. Runs of equal settings and seed count once, "
+    "with their mean. Runs without a result enter no mean. Settings that vary only together with "
+    "one that is shown are left out; runs.csv has them all. Figures cut very long intervals."
 )
 PAIRING = (
-    "Difference of test accuracy, in percentage points, between runs that agree in the seed and in "
-    "every varied setting that both models have; the interval is Student's t over the pairs."
+    "Difference between runs that agree in the seed and in every varied setting that both models "
+    "have; the interval is Student's t over the pairs. Unit: "
 )
 NBSP = "\N{NO-BREAK SPACE}"
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 
 
 class Picture(NamedTuple):
-    """A figure with the name of its file and what it shows, in words."""
+    """A figure with the name of its file and a description in words."""
 
     name: str
     alt: str
@@ -64,15 +65,24 @@ class Picture(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report."""
+    """A part of the report.
+
+    Attributes:
+        title: its heading.
+        text: a paragraph.
+        pictures: figures.
+        table: of texts.
+        links: a relative URL for the first cell of each row of the table; empty for none.
+    """
 
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
     table: pd.DataFrame | None = None
+    links: Sequence[str] = ()
 
 
-def write_report(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def write_report(runs: pd.DataFrame, folder: Path, metric: str = "accuracy") -> None:
     """Write the report over some runs into a folder, at once as a whole.
 
     It is report.html, one page that opens offline; report.md with figures/; and runs.csv,
@@ -81,15 +91,13 @@ def write_report(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     Args:
         runs: see `runs.read_runs`.
         folder: for the report; it exists.
-
-    Returns:
-        The summary of the groups, see `runs.summarize`.
+        metric: the name of the metric that is compared.
 
     Raises:
         OSError: it cannot be written.
     """
-    tables = {"runs": runs, "summary": summarize(runs)}
-    differences = paired_differences(runs)
+    tables = {"runs": runs, "summary": summarize(runs, metric)}
+    differences = paired_differences(runs, metric)
     if len(differences):
         tables["differences"] = differences
     with (
@@ -99,37 +107,86 @@ def write_report(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
         scratch = Path(temporary)
         for name, table in tables.items():
             table.convert_dtypes().to_csv(scratch / f"{name}.csv", index=False)
-        sections = report_sections(runs, tables["summary"], differences)
+        sections = report_sections(runs, folder, metric, tables["summary"], differences)
         (scratch / "figures").mkdir()
+        images = {}
         for picture in [picture for section in sections for picture in section.pictures]:
-            picture.figure.savefig(scratch / "figures" / picture.name, dpi=120)
-        (scratch / "report.md").write_text(markdown(runs, sections), encoding="utf-8")
-        page = html_page(runs, sections, scratch / "figures")
-        (scratch / "report.html").write_text(page, encoding="utf-8")
+            path = scratch / "figures" / picture.name
+            picture.figure.savefig(path, dpi=120)
+            images[picture.name] = base64.b64encode(path.read_bytes()).decode()
+        for name in ("report.html", "report.md"):
+            page = render(name, facts=facts(runs, metric), sections=sections, images=images)
+            (scratch / name).write_text(page, encoding="utf-8")
         (folder / "figures").mkdir(exist_ok=True)
         for file in sorted(path for path in scratch.rglob("*") if path.is_file()):
             file.replace(folder / file.relative_to(scratch))
-    return tables["summary"]
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill in a template of this folder; whatever goes into HTML is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["markdown"] = escape_markdown
+    return environment.get_template(template).render(**content)
+
+
+def escape_markdown(text: str) -> str:
+    """A text on one line of which Markdown takes nothing for markup."""
+    return re.sub(r"([\\`*<>|\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def report_sections(
-    runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame
+    runs: pd.DataFrame,
+    folder: Path,
+    metric: str,
+    summary: pd.DataFrame,
+    differences: pd.DataFrame,
 ) -> list[Section]:
-    """The parts of the report, those that have something to show."""
-    sections = [
-        Section(f"Test accuracy against {key}", pictures=[accuracy_picture(summary, key)])
-        for key in swept_keys(summary)
-    ]
-    sections.append(Section("Groups of runs", table=shown_statistics(summary)))
+    """The parts of the report that have something to show."""
+    name, unit = f"test {title(metric)}", METRICS[metric].unit
+    sections = []
+    for key in swept_keys(summary):
+        heading, figure = f"{name.capitalize()} against {key}", metric_figure(summary, key, metric)
+        picture = Picture(file_name(metric, key), f"{heading}, with 95 % intervals", figure)
+        sections.append(Section(heading, pictures=[picture]))
+    sections.append(Section(f"Groups of runs, {name}", table=shown_statistics(summary, unit)))
     if len(differences):
         pictures = []
         if LABELS in swept_keys(differences):
-            alt = f"Paired differences of test accuracy against {LABELS}, with 95 % intervals"
-            figure = difference_figure(differences, LABELS)
+            alt = f"Paired differences of {name} against {LABELS}, with 95 % intervals"
+            figure = difference_figure(differences, LABELS, metric)
             pictures.append(Picture(file_name("difference", LABELS), alt, figure))
-        table = shown_statistics(differences, "{:+.2f}")
-        sections.append(Section("Paired difference", PAIRING, pictures, table))
-    sections += event_sections(runs)
+        text = PAIRING + (unit.difference or f"that of {name}") + "."
+        table = shown_statistics(differences, unit, sign="+")
+        sections.append(Section(f"Paired difference, {name}", text, pictures, table))
+    return [*sections, *class_sections(runs), *event_sections(runs), *run_sections(runs, folder)]
+
+
+def class_sections(runs: pd.DataFrame) -> list[Section]:
+    """A table for each metric that has a value for each class."""
+    sections = []
+    for name in METRICS:
+        means = class_means(runs, name) if METRICS[name].per_class else pd.DataFrame()
+        if len(means):
+            settings = varied_settings(runs)
+            values = means.drop(columns=settings)
+            texts = values.map(METRICS[name].unit.text).mask(values.isna(), "")
+            table = means[settings].map(setting_text).join(texts)
+            table.columns = [key.removeprefix(f"test_{name}/") for key in table.columns]
+            sections.append(Section(f"Test {title(name)}, mean over seeds", table=table))
+    return sections
+
+
+def run_sections(runs: pd.DataFrame, folder: Path) -> list[Section]:
+    """The runs without a result, if any, and all runs, each with a link to its folder."""
+    runs = in_order(runs, [*varied_settings(runs), "seed", "run"])
+    links = {run: quote(os.fsencode(os.path.relpath(run, folder.resolve()))) for run in runs.index}
+    sections = []
     unfinished = runs[runs.status != "finished"]
     if len(unfinished):
         number = "{:,.0f}".format
@@ -139,19 +196,16 @@ def report_sections(
             iteration=reached.where(unfinished.iteration.notna(), ""),
             error=unfinished.error.map(setting_text),
         )
-        sections.append(Section("Runs without a result, in no mean", table=table))
+        heading = "Runs without a result, in no mean"
+        of_unfinished = [links[run] for run in unfinished.index]
+        sections.append(Section(heading, table=table, links=of_unfinished))
     shown = runs[["run", "status", "seed", *varied_settings(runs)]].map(setting_text)
-    shown["test accuracy"] = runs.test_accuracy.map("{:.2%}".format).where(
-        shown["status"] == "finished", ""
-    )
-    shown["errors"] = runs.test_errors.map(setting_text)
-    return [*sections, Section("Runs", table=shown)]
-
-
-def accuracy_picture(summary: pd.DataFrame, key: str) -> Picture:
-    """Test accuracy and error against a setting."""
-    alt = f"Test accuracy and error against {key}, with 95 % intervals"
-    return Picture(file_name("accuracy", key), alt, accuracy_figure(summary, key))
+    for name in single_metrics():
+        values = runs[f"test_{name}"]
+        if values.notna().any():
+            texts = values.map(METRICS[name].unit.text, na_action="ignore")
+            shown[f"test {title(name)}"] = texts.where(values.notna(), "")
+    return [*sections, Section("Runs", table=shown, links=list(links.values()))]
 
 
 def event_sections(runs: pd.DataFrame) -> list[Section]:
@@ -193,11 +247,13 @@ def read_all_events(runs: pd.DataFrame) -> dict[Path, Events]:
         }
 
 
-def shown_statistics(table: pd.DataFrame, form: str = "{:.2f}%") -> pd.DataFrame:
-    """A table of groups as text, its statistics in percent."""
+def shown_statistics(table: pd.DataFrame, unit: Unit, sign: str = "") -> pd.DataFrame:
+    """A table of groups as text; with the sign "+", one of differences."""
     count = "pairs" if "pairs" in table else "runs"
     shown = table[[*settings_of(table), count]].map(setting_text)
-    numbers = (100 * table[["mean", "std", "low", "high"]]).map(form.format).astype(str)
+    numbers = (
+        table[["mean", "std", "low", "high"]].map(lambda value: unit.text(value, sign)).astype(str)
+    )
     numbers["std"] = numbers["std"].str.lstrip("+")
     numbers["95 % interval"] = numbers.low + f"{NBSP}to{NBSP}" + numbers.high
     numbers.loc[table[count] == 1, ["std", "95 % interval"]] = ""
@@ -209,87 +265,45 @@ def file_name(kind: str, name: str) -> str:
     return f"{kind}_{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.png"
 
 
-def facts(runs: pd.DataFrame) -> dict[str, str]:
-    """What the report is about, by heading."""
+def facts(runs: pd.DataFrame, metric: str = "accuracy") -> dict[str, str]:
+    """The subject of the report, by heading."""
     states = runs.status.value_counts()
     finished = finished_runs(runs)
+    number = f"{len(runs)}: " + ", ".join(f"{states[state]} {state}" for state in states.index)
+    if without := num_without(runs, metric):
+        number += f"; {without} finished without test {title(metric)}, in no mean"
     swept = {
         key: ", ".join(map(setting_text, distinct(finished[key])))
         for key in [*varied_settings(runs), "seed"]
         if finished[key].nunique() > 1
     }
-    return {
-        "Runs": f"{len(runs)}: " + ", ".join(f"{states[state]} {state}" for state in states.index),
+    sources = finished.reindex(columns=["data.name", "data", "data.root"]).drop_duplicates()
+    data = [
+        " ".join(filter(None, [setting_text(name) or setting_text(kind), setting_text(root)]))
+        for name, kind, root in sources.itertuples(index=False)
+    ]
+    dates = distinct(finished.date)
+    known = {
+        "Runs": number,
+        "Data": ", ".join(sorted(set(data))),
+        "Iterations": ", ".join(f"{last:,.0f}" for last in distinct(finished.last_iteration)),
+        "Date": " to ".join(dict.fromkeys(dates[:1] + dates[-1:])),
         "Swept": "; ".join(f"{key} = {values}" for key, values in swept.items()) or "nothing",
         "Method": METHOD,
     }
+    return {heading: fact for heading, fact in known.items() if fact}
 
 
-def markdown(runs: pd.DataFrame, sections: list[Section]) -> str:
-    """The report as Markdown that shows the figures in figures/."""
-
-    def text(value: str) -> str:
-        return re.sub(r"([\\`*<>|\[\]])", r"\\\1", " ".join(value.split()))
-
-    parts = ["# Report"]
-    parts += [f"{heading}: {text(fact)}" for heading, fact in facts(runs).items()]
-    for section in sections:
-        parts += [f"## {text(section.title)}", text(section.text)]
-        parts += [f"![{text(picture.alt)}](figures/{picture.name})" for picture in section.pictures]
-        if section.table is not None:
-            table = section.table.map(text).rename(columns=text)
-            parts.append(table.to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def html_page(runs: pd.DataFrame, sections: list[Section], figures: Path) -> str:
-    """The report as one page that holds its figures."""
-    parts = [
-        f"<dt>{heading}</dt><dd>{html.escape(fact)}</dd>" for heading, fact in facts(runs).items()
-    ]
-    parts = ["<h1>Report</h1>", "<dl>", *parts, "</dl>"]
-    for section in sections:
-        parts.append(f"<h2>{html.escape(section.title)}</h2>")
-        if section.text:
-            parts.append(f"<p>{html.escape(section.text)}</p>")
-        for picture in section.pictures:
-            image = base64.b64encode((figures / picture.name).read_bytes()).decode()
-            alt, width = html.escape(picture.alt), 96 * picture.figure.get_figwidth()
-            source = f"data:image/png;base64,{image}"
-            parts.append(f'<img alt="{alt}" width="{width:.0f}" src="{source}">')
-        if section.table is not None:
-            parts.append(f"<div>{section.table.to_html(index=False, border=0)}</div>")
-    return PAGE.format(body="\n".join(parts))
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>sgan_lab report</title>
-<meta name="viewport" content="width=device-width">
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem;
-  max-width: 80rem }}
-h2 {{ margin-top: 2.5rem; border-bottom: 2px solid #ddd }}
-dl {{ display: grid; grid-template-columns: max-content auto; gap: .25rem 1rem }}
-dt {{ font-weight: 600 }} dd {{ margin: 0 }}
-div {{ overflow-x: auto }}
-table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }}
-th, td {{ border-bottom: 1px solid #ddd; padding: .2rem .75rem; text-align: left;
-  vertical-align: top; overflow-wrap: break-word }}
-td:first-child {{ overflow-wrap: anywhere; min-width: 10rem }}
-th {{ background: #f4f4f4; overflow-wrap: anywhere; min-width: 3rem }}
-tbody tr:hover {{ background: #fafae6 }}
-img {{ max-width: 100% }}
-</style></head>
-<body>
-{body}
-</body></html>
-"""
-
-
-def print_summary(summary: pd.DataFrame) -> None:
-    """The groups of runs on the terminal."""
-    table = Table("runs", "of", "mean", "std", "95 % interval", title="Test accuracy")
-    shown = shown_statistics(summary)
+def print_summary(runs: pd.DataFrame, metric: str = "accuracy") -> None:
+    """Print the groups of runs; nothing where no run has a result."""
+    if finished_runs(runs).empty:
+        return
+    summary = summarize(runs, metric)
+    heading = f"Test {title(metric)}"
+    table = Table("runs", "of", "mean", "std", "95 % interval", title=heading)
+    if without := num_without(runs, metric):
+        table.caption = f"{without} finished without {heading.lower()}, in no mean"
+    shown = shown_statistics(summary, METRICS[metric].unit)
     for settings, row in zip(
         summary[settings_of(summary)].to_dict("records"), shown.to_dict("records"), strict=True
     ):
@@ -304,12 +318,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="folder with runs")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the report")
+    parser.add_argument(
+        "--metric",
+        default="accuracy",
+        metavar="NAME",
+        help=f"what is compared: {', '.join(single_metrics())} (default: accuracy)",
+    )
     arguments = parser.parse_args()
     try:
+        check_metric("--metric", arguments.metric)
         runs = read_runs(arguments.paths)
         arguments.output.mkdir(parents=True, exist_ok=True)
-        summary = write_report(runs, arguments.output)
+        write_report(runs, arguments.output, arguments.metric)
     except (UserError, OSError) as error:
         sys.exit(str(error))
-    print_summary(summary)
+    print_summary(runs, arguments.metric)
     rich.print(f"Written: {escape(str(arguments.output / 'report.html'))}")

@@ -1,48 +1,60 @@
 """The runs below some folders as tables: every run, the groups over seeds, paired differences.
 
-Runs that differ in nothing but the seed form a group. Its interval is the 95 % confidence interval
-of the mean by Student's t, mean ± t(0.975, n - 1) s / sqrt(n), which takes the accuracies of
-different seeds for independent and normally distributed. Runs of equal settings and seed are no
-independent ones: they count once, with their mean. Only finished runs enter a mean.
+Runs that differ in the seed alone form a group. Its interval is the 95 % confidence interval of the
+mean by Student's t, mean ± t(0.975, n - 1) s / sqrt(n), which assumes that the values of different
+seeds are independent and normally distributed. Runs of equal settings and seed are not independent:
+they count once, with their mean. Only finished runs that have the metric enter a mean.
 """
 
 import itertools
 import json
 import re
-import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
 from sgan_lab.config.files import load_config
 from sgan_lab.config.settings import flatten
 from sgan_lab.errors import DataError
+from sgan_lab.evaluation.metrics import METRICS, NUMBER, Metric, scalars, single_metrics
 from sgan_lab.jobs.status import FILE, read_status
+from sgan_lab.terminal import printable
 
 LABELS = "data.num_labeled"
-# What a run is stored on, shown by or computed with does not tell its group from another.
+# Where a run is stored and how it is shown and computed does not tell its group from another.
 NO_SETTINGS = ("seed", "num_threads", "trainer.", "logger.", "callbacks.", "sweep.", "resume")
 STATE = ("run", "status", "error", "iteration", "last_iteration")
-RESULTS = ("test_accuracy", "test_errors", "seconds")
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabulator and new line
+OTHER_RESULTS = ("seconds", "date")  # besides the metrics
+
+
+def metric_of(column: str) -> Metric | None:
+    """The metric that a column of a table of runs holds."""
+    test, _, name = column.split("/")[0].partition("_")
+    return METRICS.get(name) if test == "test" else None
+
+
+def is_result(column: str) -> bool:
+    """Whether a column of a table of runs is from metrics.json."""
+    return column in OTHER_RESULTS or metric_of(column) is not None
 
 
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     """All runs in or below some folders, one row each, those that failed or go on included.
 
     Returns:
-        Indexed by folder. Columns `run` (its folder, relative to its path where there is one path
+        Indexed by folder. Columns `run` (its folder, relative to the path where there is one path
         only); `status`: "finished" for a run with a result, else a state of `sgan_lab.jobs.status`,
-        "no result", or "damaged"; `error`, `iteration` and `last_iteration` as of status.json; the
-        results of metrics.json; and the settings of config.yaml by dotted key, `model` being the
-        name of its configuration, or of its class where that is not known, and `model._target_`
-        that of its class.
+        "no result", or "damaged"; `error`, `iteration` and `last_iteration` as in status.json; the
+        metrics as `test_<name>` or `test_<name>/<class>`, empty where a run lacks one; `seconds`
+        and `date`; and the settings of config.yaml by dotted key. `model` is the name of the
+        model's configuration, or of its class where that is not known; `model._target_` is the
+        name of its class.
 
     Raises:
         DataError: there are no runs.
@@ -60,16 +72,10 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     if not rows:
         raise DataError(f"No runs in {', '.join(map(str, paths))}.")
     runs = pd.DataFrame(list(rows.values()), index=list(rows))
-    settings = [key for key in runs.columns if key not in (*STATE, *RESULTS)]
-    settings += [key for key in ("seed", "model") if key not in settings]  # all may be damaged
-    return runs.reindex(columns=[*STATE, *RESULTS, *settings])
-
-
-def printable(value: Any) -> Any:
-    """A text without what UTF-8 cannot encode, or commands a terminal; else the value."""
-    if not isinstance(value, str):
-        return value
-    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value.encode(errors="replace").decode())
+    results = [*(f"test_{name}" for name in single_metrics()), *OTHER_RESULTS]
+    # The seed and the model may be missing where all runs are damaged.
+    names = dict.fromkeys([*STATE, *results, *filter(is_result, runs), *runs, "seed", "model"])
+    return runs.reindex(columns=list(names))
 
 
 def by_number(path: Path) -> list[str | int]:
@@ -99,11 +105,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
-            for key in RESULTS:
-                value = metrics[key]
-                if not is_result(value) or (key == "test_accuracy" and value > 1):
-                    raise ValueError(f"{key} is {value}")
-            row |= {"status": "finished", **{key: metrics[key] for key in RESULTS}}
+            row |= {"status": "finished", **read_results(metrics)}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
     except Exception as error:  # YAML and JSON each have their own
@@ -112,9 +114,23 @@ def read_run(folder: Path) -> dict[str, Any]:
     return row
 
 
-def is_result(value: Any) -> bool:
-    """Whether a value of metrics.json is a finite number that is not negative."""
-    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
+def read_results(metrics: dict[str, Any]) -> dict[str, float | str]:
+    """The results of a run by column, from metrics.json; those that it lacks are left out.
+
+    Raises:
+        ValueError: a value is not possible for its metric.
+    """
+    results = scalars({f"test_{name}": metrics.get(f"test_{name}") for name in METRICS})
+    for column, value in results.items():
+        if not metric_of(column).unit.is_possible(value):
+            raise ValueError(f"{column} is {value}")
+    if "seconds" in metrics:
+        if not NUMBER.is_possible(metrics["seconds"]):
+            raise ValueError(f"seconds is {metrics['seconds']}")
+        results["seconds"] = metrics["seconds"]
+    if "date" in metrics:
+        results["date"] = datetime.fromisoformat(metrics["date"]).date().isoformat()
+    return results
 
 
 def read_settings(file: Path) -> dict[str, Any]:
@@ -127,7 +143,11 @@ def read_settings(file: Path) -> dict[str, Any]:
     for key in ("iterations", "sample_interval"):
         if key not in config["model"]:
             settings.pop(key, None)
-    return {key: "null" if value is None else value for key, value in settings.items()}
+    return {
+        key: "null" if value is None else value
+        for key, value in settings.items()
+        if not is_result(key)
+    }
 
 
 def model_choice(folder: Path) -> str | None:
@@ -149,16 +169,16 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def varied_settings(runs: pd.DataFrame) -> list[str]:
-    """The settings that tell groups of finished runs apart, the seed aside; at least the model.
+    """The settings that tell groups of finished runs apart, without the seed; at least the model.
 
-    Of settings that vary only together, such as a model and its learning rate, one will do: that
-    which tells the most groups apart, of equals that with the fewest values.
+    Of settings that vary only together, such as a model and its learning rate, one is enough: the
+    one that tells the most groups apart; among equals, the one with the fewest values.
     """
     finished = finished_runs(runs)
     keys = [
         key
         for key in runs.columns
-        if key not in (*STATE, *RESULTS, "model") and not key.startswith(NO_SETTINGS)
+        if key not in (*STATE, "model") and not is_result(key) and not key.startswith(NO_SETTINGS)
     ]
     keys.sort(key=lambda key: finished[key].nunique())
 
@@ -175,60 +195,89 @@ def varied_settings(runs: pd.DataFrame) -> list[str]:
     return [key for key in runs.columns if key in varied]
 
 
-def accuracy_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy of the finished runs by varied settings and seed."""
-    groups = finished_runs(runs).groupby([*varied_settings(runs), "seed"], dropna=False)
-    return groups.test_accuracy.mean().reset_index()
+def values_by_seed(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric of the finished runs that have it, by varied settings and seed."""
+    column, keys = f"test_{metric}", [*varied_settings(runs), "seed"]
+    finished = finished_runs(runs).astype({column: float}).dropna(subset=[column])
+    return finished.groupby(keys, dropna=False)[column].mean().reset_index()
 
 
-def summarize(runs: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy of each group of runs over its seeds.
+def num_without(runs: pd.DataFrame, metric: str) -> int:
+    """How many finished runs lack a metric."""
+    return int(finished_runs(runs)[f"test_{metric}"].isna().sum())
+
+
+def summarize(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+    """A metric on the test images of each group of runs, over its seeds.
 
     Returns:
         The varied settings, and `runs` (seeds), `mean`, `std`, `low` and `high`. A group of one
         has neither a standard deviation nor an interval.
     """
-    groups = accuracy_by_seed(runs).groupby(varied_settings(runs), dropna=False)
-    return statistics(groups.test_accuracy, "runs")
+    return statistics(values_by_seed(runs, metric), f"test_{metric}", varied_settings(runs), "runs")
 
 
-def paired_differences(runs: pd.DataFrame) -> pd.DataFrame:
-    """Differences of test accuracy between each two models.
+def class_means(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric that has a value for each class: the mean over seeds, by varied settings and class.
+
+    Returns:
+        The varied settings, and a column `test_<name>/<class>` for each class; no rows where no
+        run has the metric.
+    """
+    settings = varied_settings(runs)
+    columns = [key for key in runs.columns if key.startswith(f"test_{metric}/")]
+    finished = finished_runs(runs).astype(dict.fromkeys(columns, float))
+    by_seed = finished.groupby([*settings, "seed"], dropna=False)[columns].mean()
+    means = by_seed.groupby(settings, dropna=False).mean().dropna(how="all")
+    return in_order(means.reset_index(), settings)
+
+
+def paired_differences(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+    """Differences of a metric on the test images between each two models.
 
     Runs are paired that agree in the seed and in every varied setting that both models have. The
     interval is Student's t over the differences of pairs.
 
     Returns:
-        `difference` (which), the varied settings, and `pairs`, `mean`, `std`, `low` and `high`;
-        without rows where there are no pairs.
+        `difference` (between which models), the varied settings, and `pairs`, `mean`, `std`, `low`
+        and `high`; without rows where there are no pairs.
     """
-    accuracies = accuracy_by_seed(runs)
+    values, column = values_by_seed(runs, metric), f"test_{metric}"
     tables = []
-    for names in itertools.combinations(sorted(accuracies.model.unique()), 2):
+    for names in itertools.combinations(sorted(values.model.unique()), 2):
         first, second = (
-            accuracies[accuracies.model == name].drop(columns="model").dropna(axis=1, how="all")
+            values[values.model == name].drop(columns="model").dropna(axis=1, how="all")
             for name in names
         )
         shared = [
             key
             for key in first.columns.intersection(second.columns)
-            if key != "test_accuracy" and not key.startswith("model.")
+            if key != column and not key.startswith("model.")
         ]
         suffixes = tuple(f" of {name}" for name in names)
         pairs = first.merge(second, on=shared, suffixes=suffixes)
-        accuracy, other_accuracy = (pairs.pop(f"test_accuracy{suffix}") for suffix in suffixes)
+        value, other_value = (pairs.pop(f"{column}{suffix}") for suffix in suffixes)
         settings = [key for key in pairs.columns if key != "seed"]
-        pairs = pairs.assign(difference=" − ".join(names), value=accuracy - other_accuracy)
-        groups = pairs.groupby(["difference", *settings], dropna=False).value
-        tables.append(statistics(groups, "pairs"))
+        pairs = pairs.assign(difference=" − ".join(names), **{column: value - other_value})
+        tables.append(statistics(pairs, column, ["difference", *settings], "pairs"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def statistics(groups: SeriesGroupBy, count: str) -> pd.DataFrame:
-    """Number, mean, standard deviation and 95 % interval of each group, by Student's t."""
+def statistics(table: pd.DataFrame, column: str, settings: list[str], count: str) -> pd.DataFrame:
+    """Number, mean, standard deviation and 95 % interval of a column, by settings, in order."""
+    groups = table.groupby(settings, dropna=False)[column]
     table = groups.agg(**{count: "size", "mean": "mean", "std": "std"}).reset_index()
     half = stats.t.ppf(0.975, table[count] - 1) * table["std"] / table[count] ** 0.5
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
+    return in_order(table.assign(low=table["mean"] - half, high=table["mean"] + half), settings)
+
+
+def in_order(table: pd.DataFrame, settings: list[str]) -> pd.DataFrame:
+    """A table with its rows sorted by settings; numbers as numbers, gaps last."""
+    return table.sort_values(
+        settings,
+        key=lambda column: column.map(distinct(column).index, na_action="ignore"),
+        kind="stable",
+    )
 
 
 def swept_keys(table: pd.DataFrame) -> list[str]:
@@ -244,13 +293,13 @@ def settings_of(table: pd.DataFrame) -> list[str]:
 
 
 def is_number(values: pd.Series) -> bool:
-    """Whether a setting's values are all numbers, so that an axis can show them."""
+    """Whether all values of a setting are numbers, so that an axis can show them."""
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
 def distinct(values: pd.Series) -> list[Any]:
-    """The values of a setting, in order; text where they are not all numbers."""
-    return sorted(values.dropna().unique(), key=None if is_number(values) else str)
+    """The values of a setting, in order: numbers, then texts."""
+    return sorted(values.dropna().unique(), key=lambda value: (isinstance(value, str), value))
 
 
 def setting_text(value: Any) -> str:

@@ -1,5 +1,7 @@
 """What a run shows while it trains: progress, validation, and images from one fixed noise."""
 
+from collections.abc import Sequence
+
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -10,6 +12,7 @@ from torchvision.utils import make_grid
 from sgan_lab.algorithms.base import GAN
 from sgan_lab.data.containers import LabeledImages
 from sgan_lab.evaluation.evaluate import evaluate
+from sgan_lab.evaluation.metrics import measure, scalars
 from sgan_lab.terminal import training_progress
 
 
@@ -81,23 +84,23 @@ class SampleGrid(Callback):
 
 
 class Validation(Callback):
-    """Accuracy and loss on the validation images, logged at each sample interval or epoch.
+    """The metrics on the validation images, logged at each sample interval or epoch.
 
     Args:
         images: the validation images; None for none.
-        num_classes: number of classes.
+        class_names: a name for each label.
     """
 
-    def __init__(self, images: LabeledImages | None, num_classes: int) -> None:
+    def __init__(self, images: LabeledImages | None, class_names: Sequence[str]) -> None:
         self.images = images
-        self.num_classes = num_classes
+        self.class_names = class_names
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate and log."""
         if self.images is None or not trainer.is_global_zero:
             return
         self.images = self.images.to(module.device)
-        evaluation = evaluate(module, self.images, self.num_classes)
-        values = {"validation/accuracy": evaluation.accuracy, "validation/loss": evaluation.loss}
+        metrics = measure(evaluate(module, self.images, self.class_names))
+        values = {f"validation/{name}": value for name, value in scalars(metrics).items()}
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

@@ -1,45 +1,70 @@
-"""What a run leaves of its results: metrics.json, and the test result in TensorBoard."""
+"""What a run leaves of its results: metrics.json, and what its loggers get besides curves."""
 
 import platform
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
-from sgan_lab.config.settings import flatten
+from sgan_lab.config.settings import experiment_settings
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation import plots
-from sgan_lab.evaluation.evaluate import Evaluation
+from sgan_lab.evaluation.evaluate import Evaluation, evaluate
+from sgan_lab.evaluation.metrics import measure, scalars, single_metrics
+from sgan_lab.training.history import History
 
 PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
-FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed")  # of TensorBoard's HParams
+FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed", "iterations")  # of TensorBoard's HParams
+
+
+def evaluate_run(model: pl.LightningModule, data: SemiSupervisedData) -> dict[str, Evaluation]:
+    """Evaluate a trained model on its device: "test", and "validation" where there are images."""
+    parts = {"test": data.test, "validation": data.validation}
+    return {
+        part: evaluate(model, images, data.class_names)
+        for part, images in parts.items()
+        if images is not None
+    }
 
 
 def run_metrics(
     config: DictConfig,
     data: SemiSupervisedData,
-    evaluation: Evaluation,
+    evaluations: dict[str, Evaluation],
     trainer: pl.Trainer,
     start: int,
     seconds: float,
     commit: str | None,
 ) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json.
+
+    Args:
+        config: of the run.
+        data: what it was trained and evaluated on.
+        evaluations: see `evaluate_run`.
+        trainer: after training.
+        start: the iteration that this process began after.
+        seconds: time of training in this process.
+        commit: see `git_commit`.
+    """
     return {
-        "test_accuracy": evaluation.accuracy,
-        "test_errors": evaluation.errors,
+        **{
+            f"{part}_{name}": value
+            for part, evaluation in evaluations.items()
+            for name, value in measure(evaluation).items()
+        },
         "test_images": len(data.test.labels),
-        "test_loss": evaluation.loss,
-        "class_accuracies": dict(zip(data.class_names, evaluation.class_accuracies, strict=True)),
         "num_labeled": len(data.labeled.labels),
         "num_unlabeled": len(data.unlabeled_images),
         "seed": config.seed,
@@ -53,6 +78,20 @@ def run_metrics(
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
         "git_commit": commit,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def training_figures(history: History, in_epochs: bool) -> dict[str, Figure]:
+    """The tutorial's plots by file name: over iterations, or over the epochs of the baseline."""
+    loss, accuracy = history["labeled/class_loss"], history["labeled/accuracy"]
+    if not in_epochs:
+        figure = plots.discriminator_supervised_loss(loss, history.interval_ends)
+        return {"discriminator_supervised_loss": figure}
+    last = [end - 1 for end in history.interval_ends]
+    return {
+        "loss": plots.baseline_curve(loss[last], "Loss"),
+        "accuracy": plots.baseline_curve(accuracy[last], "Accuracy"),
     }
 
 
@@ -68,32 +107,46 @@ def git_commit() -> str | None:
     return result.stdout.strip()
 
 
-def log_test(
-    logger: TensorBoardLogger,
+def log_configuration(loggers: Sequence[Logger], config: DictConfig) -> None:
+    """Show the configuration in TensorBoard's Text tab, as YAML."""
+    lines = OmegaConf.to_yaml(config).splitlines()
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            code = "\n".join(f"    {line}" for line in lines)  # Markdown takes it as it is
+            logger.experiment.add_text("configuration", code)
+
+
+def log_results(
+    loggers: Sequence[Logger],
     config: DictConfig,
     data: SemiSupervisedData,
-    evaluation: Evaluation,
+    test: Evaluation,
     iteration: int,
 ) -> None:
-    """Write the test result, its confusion matrix and the HParams to TensorBoard."""
-    result = {"test/accuracy": evaluation.accuracy, "test/loss": evaluation.loss}
-    writer = logger.experiment
-    for name, value in result.items():
-        writer.add_scalar(name, value, iteration)
-    figure = plots.confusion_matrix(evaluation.confusion, data.class_names)
-    writer.add_figure("test/confusion_matrix", figure, iteration)
-    settings = flatten(OmegaConf.to_container(config, resolve=True))
-    parameters = {
-        "seed": config.seed,
-        "num_labeled": len(data.labeled.labels),
-        "iterations": iteration,
-        **{key: value for key, value in settings.items() if key.startswith("model")},
-    }
-    summaries = hparams(parameters, result)
-    show_first(summaries[0], [key for key in parameters if key.endswith(FIRST_COLUMNS)])
-    for summary in summaries:
-        writer.file_writer.add_summary(summary)
-    logger.finalize("success")
+    """Log the metrics on the test images; in TensorBoard, also confusion matrix and HParams.
+
+    Args:
+        loggers: of the run.
+        config: of the run.
+        data: what it was trained on.
+        test: the evaluation of the test images.
+        iteration: the last one.
+    """
+    values = {f"test/{name}": value for name, value in scalars(measure(test)).items()}
+    for logger in loggers:
+        logger.log_metrics(values, step=iteration)
+        if isinstance(logger, TensorBoardLogger):
+            writer = logger.experiment
+            figure = plots.confusion_matrix(test.confusion, data.class_names)
+            writer.add_figure("test/confusion_matrix", figure, iteration)
+            settings = experiment_settings(config)
+            settings |= {"data.num_labeled": len(data.labeled.labels), "iterations": iteration}
+            chosen = [f"test/{name}" for name in single_metrics()]
+            summaries = hparams(settings, {name: values[name] for name in chosen if name in values})
+            show_first(summaries[0], [key for key in settings if key.endswith(FIRST_COLUMNS)])
+            for summary in summaries:
+                writer.file_writer.add_summary(summary)
+        logger.finalize("success")
 
 
 def show_first(experiment: Summary, names: Sequence[str]) -> None:

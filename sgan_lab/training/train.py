@@ -11,22 +11,27 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.config.files import load_config
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation.classifier import load_classifier
-from sgan_lab.evaluation.evaluate import evaluate
-from sgan_lab.evaluation.plots import training_figures
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, iteration_of, newest_intact
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.process import prepare_process
-from sgan_lab.training.results import git_commit, log_test, run_metrics
+from sgan_lab.training.results import (
+    evaluate_run,
+    git_commit,
+    log_configuration,
+    log_results,
+    run_metrics,
+    training_figures,
+)
 
 
 def train(
@@ -68,13 +73,15 @@ def train(
         logger=loggers(config, start),
         callbacks=[
             history,
-            Validation(data.validation, len(data.class_names)),
+            Validation(data.validation, data.class_names),
             *callbacks,
             *([RecordIterations()] if config.cuda_graph else []),
             interruption,
         ],
         default_root_dir=folder,
     )
+    if not rank_zero_only.rank:
+        log_configuration(trainer.loggers, config)
     data = data.to(trainer.strategy.root_device)
     batches = algorithm.batches(data, config.sample_interval)
     if checkpoint is None:
@@ -92,23 +99,12 @@ def train(
         return {}
 
     algorithm.to(trainer.strategy.root_device)
-    evaluation = evaluate(algorithm, data.test, len(data.class_names))
-    figures = training_figures(
-        history["labeled/class_loss"].tolist(),
-        history["labeled/accuracy"].tolist(),
-        history.interval_ends,
-        algorithm.in_epochs,
-    )
-    for name, figure in figures.items():
+    for name, figure in training_figures(history, algorithm.in_epochs).items():
         figure.savefig(folder / f"{name}.png")
-    metrics = run_metrics(config, data, evaluation, trainer, start, seconds, commit)
-    if data.validation is not None:
-        validation = evaluate(algorithm, data.validation, len(data.class_names))
-        metrics["validation_accuracy"] = validation.accuracy
+    evaluations = evaluate_run(algorithm, data)
+    metrics = run_metrics(config, data, evaluations, trainer, start, seconds, commit)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            log_test(logger, config, data, evaluation, trainer.global_step)
+    log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
     return metrics
 
 

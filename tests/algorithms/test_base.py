@@ -18,6 +18,7 @@ from sgan_lab.data.containers import scale
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.export import export
+from sgan_lab.evaluation.metrics import measure
 from sgan_lab.jobs import worker
 from sgan_lab.report.runs import read_runs
 from sgan_lab.signals import Interrupted
@@ -81,7 +82,8 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, monkey
     classifier = load_classifier(newest)
     assert torch.equal(classifier.network(images), module.eval()(images))
     test = digits(100, "first", 32).test
-    assert evaluate(classifier.network, test, 10).loss == pytest.approx(metrics["test_loss"])
+    evaluated = measure(evaluate(classifier.network, test, classifier.class_names))
+    assert evaluated["loss"] == pytest.approx(metrics["test_loss"])
     export(classifier, "safetensors", tmp_path / "classifier.safetensors")
 
     prepare(cut, name)

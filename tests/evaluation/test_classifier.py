@@ -11,8 +11,11 @@ from sgan_lab.data.containers import scale
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.jobs.status import read_status
+from sgan_lab.networks.registry import DISCRIMINATORS
 from sgan_lab.training.checkpoints import checkpoints, checksum_file, sha256
 from tests.builders import digits
+
+SHAPES = {"image_shape": [1, 28, 28], "class_names": ["a", "b"]}
 
 
 class Hostile:
@@ -34,6 +37,40 @@ def test_the_classifier_is_the_checkpoints_in_inference_mode(checkpoint):
     assert torch.equal(classifier.network(images), trained(images))
 
 
+def test_the_network_is_found_by_its_name(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    for name, network in DISCRIMINATORS.items():
+        weights = network((1, 28, 28), 10).state_dict()
+        content["hyper_parameters"]["discriminator"] = name
+        content["state_dict"] = {f"discriminator.{key}": each for key, each in weights.items()}
+        torch.save(content, tmp_path / "x.ckpt")
+        classifier = load_classifier(tmp_path / "x.ckpt")
+        assert type(classifier.network) is network
+        assert classifier.discriminator == name
+        assert not classifier.network.training
+
+
+def test_a_running_average_is_the_classifier(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    weights = content["state_dict"]
+    average = {
+        key.replace("discriminator.", "averaged_discriminator.module."): torch.zeros_like(each)
+        for key, each in weights.items()
+        if key.startswith("discriminator.")
+    }
+    torch.save(content | {"state_dict": weights | average}, tmp_path / "x.ckpt")
+    assert not any(map(torch.any, load_classifier(tmp_path / "x.ckpt").network.parameters()))
+
+
+def test_a_checkpoint_without_the_name_is_of_another_version(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    del content["hyper_parameters"]["discriminator"]
+    torch.save(content, tmp_path / "x.ckpt")
+    expected = "no readable checkpoint of this version of sgan_lab: discriminator=None is none of"
+    with pytest.raises(DataError, match=expected):
+        load_classifier(tmp_path / "x.ckpt")
+
+
 def test_what_is_no_checkpoint_is_named_and_runs_no_code(tmp_path):
     trace = tmp_path / "trace"
     contents = {
@@ -42,6 +79,8 @@ def test_what_is_no_checkpoint_is_named_and_runs_no_code(tmp_path):
         "list": [1],
         "tensor": torch.zeros(2, 2),
         "shape": {"hyper_parameters": {"image_shape": [8, 8], "class_names": []}},
+        "network": {"hyper_parameters": SHAPES | {"discriminator": "other"}, "state_dict": {}},
+        "weights": {"hyper_parameters": SHAPES | {"discriminator": "mlp"}, "state_dict": {}},
     }
     for name, content in contents.items():
         torch.save(content, tmp_path / f"{name}.ckpt")

@@ -1,5 +1,4 @@
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from torch import nn
 from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.classifier import load_classifier
-from sgan_lab.evaluation.evaluate import Evaluation, evaluate
+from sgan_lab.evaluation.evaluate import Evaluation, evaluate, print_evaluation
 from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import digits, make_image_folder
 from tests.processes import run_main
@@ -32,73 +31,30 @@ class Brightness(nn.Module):
         return torch.stack([-bright, bright, torch.full_like(bright, -9.0)], dim=1)
 
 
-def test_evaluation_equals_a_count_by_hand():
+def test_an_evaluation_holds_what_the_classifier_made_of_the_images():
     pixels = torch.tensor([0, 0, 255, 255, 255], dtype=torch.uint8).view(5, 1, 1, 1)
     labels = torch.tensor([0, 1, 1, 1, 0])
     classifier = Brightness()
-    result = evaluate(classifier, LabeledImages(pixels, labels), num_classes=3)
-    assert result.errors == 2
-    assert result.accuracy == pytest.approx(3 / 5)
+    result = evaluate(classifier, LabeledImages(pixels, labels), ["dark", "light", "none"])
+    assert torch.equal(result.logits, classifier.eval()(scale(pixels)))
+    assert result.predicted.tolist() == [0, 0, 1, 1, 1]
     assert result.confusion.tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-    assert result.class_accuracies[:2] == pytest.approx([1 / 2, 2 / 3])
-    assert math.isnan(result.class_accuracies[2])
-    logits = classifier.eval()(scale(pixels))
-    expected = -logits.log_softmax(1)[range(5), labels].mean()
-    assert result.loss == pytest.approx(expected.item())
+    expected = result.logits.exp() / result.logits.exp().sum(1, keepdim=True)
+    torch.testing.assert_close(result.probabilities, expected)
 
 
 def test_evaluation_leaves_the_mode_as_it_was():
     classifier = Brightness().train()
-    evaluate(classifier, LabeledImages(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1])), 3)
+    evaluate(classifier, LabeledImages(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1])), "abc")
     assert classifier.training
-
-
-class Lookup(nn.Module):
-    """Given logits, whatever the images."""
-
-    def __init__(self, logits):
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, images):
-        return self.logits
-
-
-def test_calibration_error_equals_a_count_by_hand():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(scale=0.5, size=(200, 4)).astype(np.float32)
-    labels = generator.integers(4, size=200)
-    logits[:20] *= 5000  # confidences of exactly 1, many of them wrong ...
-    logits[20:40] = [4.5, 0, 0, 0]  # ... in one bin with lower ones that are all right
-    labels[20:40] = 0
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities = shifted / shifted.sum(1, keepdims=True)
-    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
-    expected = 0.0
-    for index in range(15):
-        low, high = index / 15, (index + 1) / 15 if index < 14 else 2
-        inside = (confidence >= low) & (confidence < high)
-        if inside.any():
-            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-
-    test = LabeledImages(torch.zeros(200, 1, 1, 1), torch.from_numpy(labels))
-    result = evaluate(Lookup(torch.from_numpy(logits)), test, 4)
-    assert result.calibration_error == pytest.approx(expected, abs=1e-5)
-
-
-def test_probabilities_are_no_logits_to_the_calibration_error():
-    """All logits in [0, 1] must not be taken for probabilities."""
-    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    test = LabeledImages(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]))
-    confidence = 1 / (1 + math.exp(-1))
-    result = evaluate(Lookup(logits), test, 2)
-    assert result.calibration_error == pytest.approx(confidence - 0.5, abs=1e-6)
+    evaluate(classifier.eval(), LabeledImages(torch.zeros(1, 1, 1, 1), torch.tensor([0])), "abc")
+    assert not classifier.training
 
 
 def test_worst_are_the_most_confident_errors():
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01], [0.3, 0.7]])
     labels = torch.tensor([1, 0, 0, 0, 1])
-    evaluation = Evaluation(0.0, torch.zeros(2, 2), labels, probabilities)
+    evaluation = Evaluation(probabilities.log(), labels, "ab")
     assert evaluation.worst(2).tolist() == [0, 1]
     assert evaluation.worst(9).tolist() == [0, 1, 2]
 
@@ -128,11 +84,10 @@ def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy, monkeypa
     assert written["errors"] == metrics["test_errors"] > 0
     assert written["accuracy"] == pytest.approx(metrics["test_accuracy"])
     assert written["loss"] == pytest.approx(metrics["test_loss"], rel=1e-4)
-    assert written["class_accuracies"] == pytest.approx(metrics["class_accuracies"])
-    assert np.sum(written["confusion"]) == 360
-    assert "15 equal bins, L1" in written["calibration_method"]
-    assert f"({written['errors']} errors of 360)" in result.stdout
-    assert f"calibration error: {written['calibration_error']:.4f}" in result.stdout
+    assert written["class_accuracy"] == pytest.approx(metrics["test_class_accuracy"])
+    assert np.sum(written["confusion"]) == written["images"] == 360
+    assert f"errors: {written['errors']}\n" in result.stdout
+    assert f"calibration error: {written['calibration_error']:.4f}\n" in result.stdout
     for row in written["confusion"]:
         assert " ".join(map(str, row)) in " ".join(result.stdout.split())
     for name in ("confusion_matrix", "worst"):
@@ -182,8 +137,8 @@ def test_class_folders_of_ones_own(checkpoint, tmp_path, monkeypatch):
     assert written["images"] == len(chosen)
     assert written["errors"] == (~correct).sum()
     threes = correct[test.labels[chosen] == 3]
-    assert written["class_accuracies"]["3"] == pytest.approx(threes.float().mean().item())
-    assert written["class_accuracies"]["0"] is None
+    assert written["class_accuracy"]["3"] == pytest.approx(threes.float().mean().item())
+    assert written["class_accuracy"]["0"] is None
 
     (tmp_path / "images" / "cat").mkdir()
     message = fail_main(
@@ -195,6 +150,14 @@ def test_class_folders_of_ones_own(checkpoint, tmp_path, monkeypatch):
     )
     assert "has no images in class folders" in empty
     assert not (tmp_path / "other").exists()
+
+
+def test_class_names_cannot_command_the_terminal(capsys):
+    names = ["[red]a", "\x1b[31mb"]
+    print_evaluation(Evaluation(torch.eye(2), torch.tensor([0, 1]), names))
+    shown = capsys.readouterr().out
+    assert "[red]a" in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -12,13 +12,9 @@ import sgan_lab
 from sgan_lab.errors import ExportError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.export import FORMATS, export, main
-from sgan_lab.networks.mlp import MLPDiscriminator
-from sgan_lab.networks.pooling import PoolingDiscriminator
-from sgan_lab.networks.tutorial import Discriminator
+from sgan_lab.networks.registry import DISCRIMINATORS
 
 FORMAT_NAMES = ["safetensors", "onnx", "torchscript"]
-
-NETWORK_CLASSES = [Discriminator, PoolingDiscriminator, MLPDiscriminator]
 
 
 def run_export(*arguments):
@@ -26,15 +22,16 @@ def run_export(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def make_classifier(network_class):
+def make_classifier(discriminator):
     """Color images with odd sides, so that the padding of height and width differ."""
-    shape = (3, 10, 13)
-    return Classifier(network_class(shape, 4).eval(), shape, ["cat", "dog", "ä", "[x]"])
+    shape, names = (3, 10, 13), ["cat", "dog", "ä", "[x]"]
+    network = DISCRIMINATORS[discriminator](shape, len(names)).eval()
+    return Classifier(network, shape, names, discriminator)
 
 
 @pytest.fixture
 def classifier():
-    return make_classifier(Discriminator)
+    return make_classifier("strided")
 
 
 def run_file(file_format, path, images):
@@ -43,8 +40,7 @@ def run_file(file_format, path, images):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         shape = json.loads(metadata["image_shape"])
-        classes = {network_class.__name__: network_class for network_class in NETWORK_CLASSES}
-        network_class = classes[metadata["network"]]
+        network_class = DISCRIMINATORS[metadata["network"]]
         network = network_class(shape, len(json.loads(metadata["class_names"]))).eval()
         network.load_state_dict(load_file(path))
         return metadata, network(images)
@@ -58,12 +54,12 @@ def run_file(file_format, path, images):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
-@pytest.mark.parametrize("network_class", NETWORK_CLASSES)
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
 @pytest.mark.parametrize("file_format", FORMAT_NAMES)
 def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
-    network_class, file_format, tmp_path
+    discriminator, file_format, tmp_path
 ):
-    classifier = make_classifier(network_class)
+    classifier = make_classifier(discriminator)
     path = tmp_path / "file"
     export(classifier, file_format, path)
     for size in (1, 3, 8):
@@ -99,8 +95,7 @@ def test_a_file_with_other_logits_is_deleted(classifier, file_format, tmp_path, 
     form = FORMATS[file_format]
 
     def write_damaged(original, path):
-        other = Classifier(Discriminator(original.image_shape, 4).eval(), *original[1:])
-        form.write(other, path)
+        form.write(make_classifier(original.discriminator), path)
 
     monkeypatch.setitem(FORMATS, file_format, form._replace(write=write_damaged))
     with pytest.raises(ExportError, match="other logits than the classifier"):

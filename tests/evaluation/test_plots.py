@@ -1,23 +1,12 @@
 import io
 
-import pytest
 import torch
 
 from sgan_lab.evaluation import plots
-from sgan_lab.training.history import History
 
 
-@pytest.fixture
-def history():
-    history = History()
-    history.names = ["labeled/class_loss", "labeled/accuracy"]
-    history.values = torch.tensor([[4.0, 0.1], [3.0, 0.2], [2.0, 0.3], [1.0, 0.4]])
-    history.interval_ends = [2, 4]
-    return history
-
-
-def test_the_tutorials_plot_shows_the_loss_of_each_iteration_and_interval(history):
-    (axes,) = plots.discriminator_supervised_loss(history).axes
+def test_the_tutorials_plot_shows_the_loss_of_each_iteration_and_interval():
+    (axes,) = plots.discriminator_supervised_loss(torch.tensor([4.0, 3.0, 2.0, 1.0]), [2, 4]).axes
     assert axes.get_title() == "Discriminator – Supervised Loss"
     iterations, intervals = axes.lines
     assert list(iterations.get_xdata()) == [1, 2, 3, 4]
@@ -26,12 +15,12 @@ def test_the_tutorials_plot_shows_the_loss_of_each_iteration_and_interval(histor
     assert list(intervals.get_ydata()) == [3, 1]
 
 
-def test_the_baselines_plots_have_one_point_an_epoch(history):
-    (loss,) = plots.epoch_loss(history).axes[0].lines
-    assert list(loss.get_xdata()) == [1, 2]
-    assert list(loss.get_ydata()) == [3, 1]
-    (accuracy,) = plots.epoch_accuracy(history).axes[0].lines
-    assert list(accuracy.get_ydata()) == pytest.approx([0.2, 0.4])
+def test_the_baselines_plots_have_one_point_an_epoch():
+    (axes,) = plots.baseline_curve([3.0, 1.0], "Loss").axes
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == [1, 2]
+    assert list(line.get_ydata()) == [3, 1]
+    assert axes.get_title() == "Supervised Baseline – Loss"
 
 
 def test_confusion_matrix_shows_counts_and_names():

@@ -26,7 +26,7 @@ def test_own_images_are_trained_on_and_the_classifier_taken_away(command_line, t
     )
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert set(metrics["class_accuracies"]) == {"cat", "dog"}
+    assert set(metrics["test_class_accuracy"]) == {"cat", "dog"}
 
     checkpoint = tmp_path / "run" / "checkpoints" / "iteration-2.ckpt"
     single = root / "test" / "cat" / "0.png"

@@ -108,7 +108,7 @@ def test_a_sweep_over_the_classes_of_unlabeled_images(command_line, tmp_path, mo
     run_main(monkeypatch, sweep / job / "checkpoints" / "iteration-1.ckpt")
     written = json.loads((sweep / job / "evaluation" / "evaluation.json").read_text())
     assert written["images"] == everything.test.labels.bincount()[2:5].sum()
-    assert list(written["class_accuracies"]) == ["2", "3", "4"]
+    assert list(written["class_accuracy"]) == ["2", "3", "4"]
     assert written["errors"] == found[job]["test_errors"]
 
     result = command_line("sweep.resume=sweep")
@@ -175,8 +175,12 @@ def test_slurm_gets_what_the_preset_says(command_line):
     assert (launcher.cpus_per_task, launcher.array_parallelism) == (2, 64)
 
 
-def test_optuna_maximizes_the_validation_accuracy(command_line, tmp_path):
+def test_optuna_maximizes_the_chosen_metric_on_the_validation_images(command_line, tmp_path):
     arguments = ["experiment=tune_sgan", *SHORT, "hydra.sweeper.n_trials=2"]
+    wrong = command_line(*arguments, "data.num_validation=100", "++sweep.metric=macrof1")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert wrong.stderr.startswith("sweep.metric=macrof1: must be one of accuracy, errors, ")
+    arguments.append("++sweep.metric=macro_f1")
     refused = command_line(*arguments, "data.num_validation=0")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "data.num_validation=0: must be > 0" in refused.stderr
@@ -189,7 +193,10 @@ def test_optuna_maximizes_the_validation_accuracy(command_line, tmp_path):
     best = OmegaConf.load(tmp_path / "sweep" / "optimization_results.yaml")
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/metrics.json")]
     assert len(runs) == 2
-    assert best.best_value == max(run["validation_accuracy"] for run in runs)
+    assert best.best_value == max(run["validation_macro_f1"] for run in runs)
+    assert result.stdout.count("finished: validation macro f1 ") == 2
+    assert "Test macro f1" in result.stdout
+    assert "## Groups of runs, test macro f1" in (tmp_path / "sweep" / "report.md").read_text()
     rates = {
         OmegaConf.load(path).model.generator_learning_rate
         for path in tmp_path.glob("sweep/*/config.yaml")

@@ -35,6 +35,13 @@ def test_a_run_without_readable_events_has_none(tmp_path, content):
     assert samples is None
 
 
+def test_curves_of_single_classes_are_left_out(tmp_path):
+    curve = {10: 0.1, 20: 0.2}
+    names = ["validation/class_accuracy/cat", "validation/accuracy", "own/class_accuracy/x"]
+    write_events(tmp_path, dict.fromkeys(names, curve))
+    assert set(read_events(tmp_path).points.scalar) == set(names[1:])
+
+
 def test_a_long_curve_is_means_over_bins_of_iterations():
     runs = [{step: math.sin(step + seed) for step in range(10, 8001, 10)} for seed in range(2)]
     table = mean_curves([curve(run) for run in runs])

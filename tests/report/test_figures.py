@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from sgan_lab.report.figures import (
-    accuracy_figure,
     curves_figure,
     difference_figure,
+    metric_figure,
     samples_figure,
 )
 from sgan_lab.report.runs import paired_differences, read_runs, summarize
-from tests.builders import make_run, make_sweep
+from tests.builders import change_metrics, make_run, make_sweep
 
 
 def lines(axes):
@@ -27,7 +27,7 @@ def tick_labels(axes):
 
 def test_accuracy_and_error_have_a_line_a_model_against_the_swept_number(tmp_path):
     summary = summarize(read_runs([make_sweep(tmp_path)]))
-    figure = accuracy_figure(summary, "data.num_labeled")
+    figure = metric_figure(summary, "data.num_labeled", "accuracy")
     accuracy, error = figure.axes
     assert set(lines(accuracy)) == {"model=SGAN", "model=Net"}
     assert list(lines(accuracy)["model=SGAN"].get_xdata()) == [50, 100]
@@ -46,13 +46,13 @@ def test_accuracy_and_error_have_a_line_a_model_against_the_swept_number(tmp_pat
 def test_a_number_has_a_logarithmic_axis_where_it_spans_much(tmp_path, values, scale):
     for value in values:
         make_run(tmp_path / str(value), "SGAN", 50, 0, 0.8, batch=value)
-    accuracy, error = accuracy_figure(summarize(read_runs([tmp_path])), "batch").axes
+    accuracy, error = metric_figure(summarize(read_runs([tmp_path])), "batch", "accuracy").axes
     assert (accuracy.get_xscale(), error.get_xscale()) == (scale, scale)
 
 
 def test_a_setting_that_is_no_number_has_separate_dots_side_by_side(tmp_path):
     summary = summarize(read_runs([make_sweep(tmp_path)]))
-    accuracy, _ = accuracy_figure(summary, "model").axes
+    accuracy, _ = metric_figure(summary, "model", "accuracy").axes
     assert tick_labels(accuracy) == ["Net", "SGAN"]
     dots = lines(accuracy)
     assert set(dots) == {"data.num_labeled=50", "data.num_labeled=100"}
@@ -67,14 +67,48 @@ def test_a_setting_that_is_no_number_has_separate_dots_side_by_side(tmp_path):
 def test_runs_without_any_error_have_a_figure(tmp_path):
     for labels in (50, 100):
         make_run(tmp_path / str(labels), "SGAN", labels, 0, 1.0)
-    figure = accuracy_figure(summarize(read_runs([tmp_path])), "data.num_labeled")
+    figure = metric_figure(summarize(read_runs([tmp_path])), "data.num_labeled", "accuracy")
     assert list(lines(figure.axes[1])["model=SGAN"].get_ydata()) == [0, 0]
     figure.savefig(io.BytesIO())
 
 
+def test_a_metric_that_is_no_fraction_has_one_panel_in_its_unit(tmp_path):
+    for labels, loss in ((50, 2.5), (100, 1.5)):
+        for seed in (0, 1):
+            folder = make_run(tmp_path / f"{labels}{seed}", "SGAN", labels, seed, 0.8)
+            change_metrics(folder, test_loss=loss)
+    (axes,) = metric_figure(
+        summarize(read_runs([tmp_path]), "loss"), "data.num_labeled", "loss"
+    ).axes
+    assert axes.get_ylabel() == "test loss"
+    assert list(lines(axes)["model=SGAN"].get_ydata()) == [2.5, 1.5]
+    assert not any("%" in label.get_text() for label in axes.get_yticklabels())
+
+
+def test_two_seeds_far_apart_do_not_take_all_of_the_axis(tmp_path):
+    for model, mean in (("A", 0.8), ("B", 0.7)):
+        for labels in (50, 100):
+            for seed, deviation in enumerate((-0.08, 0.08)):
+                folder = tmp_path / f"{model}{labels}{seed}"
+                make_run(folder, model, labels, seed, mean + deviation * (labels / 50))
+    runs = read_runs([tmp_path])
+    summary = summarize(runs)
+    assert (summary.high - summary.low).max() > 1.5
+    accuracy, error = metric_figure(summary, "data.num_labeled", "accuracy").axes
+    bottom, top = accuracy.get_ylim()
+    assert 0 < bottom < 0.7 < 0.8 < top <= 1.01
+    assert error.get_ylim()[1] == pytest.approx(1 - bottom)
+
+    narrow = summary.assign(std=0.01, low=summary["mean"] - 0.01, high=summary["mean"] + 0.01)
+    accuracy, _ = metric_figure(narrow, "data.num_labeled", "accuracy").axes
+    bottom, top = accuracy.get_ylim()
+    assert bottom < 0.69
+    assert top > 0.81
+
+
 def test_differences_have_a_line_a_pair_of_models(tmp_path):
     differences = paired_differences(read_runs([make_sweep(tmp_path)]))
-    (axes,) = difference_figure(differences, "data.num_labeled").axes
+    (axes,) = difference_figure(differences, "data.num_labeled", "accuracy").axes
     (line,) = lines(axes).values()
     assert list(lines(axes)) == ["Net − SGAN"]
     assert list(line.get_ydata()) == pytest.approx([-0.2, -0.2])
@@ -116,7 +150,7 @@ def test_long_names_along_an_axis_do_not_run_into_each_other():
     table = pd.DataFrame({"model": names, "runs": 2, "mean": 0.5, "std": 0.1}).assign(
         low=0.4, high=0.6
     )
-    figure = accuracy_figure(table, "model")
+    figure = metric_figure(table, "model", "accuracy")
     figure.draw_without_rendering()
     labels = figure.axes[0].get_xticklabels()
     assert [label.get_text() for label in labels] == names

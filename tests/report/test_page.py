@@ -7,8 +7,8 @@ import pytest
 
 from sgan_lab.jobs.status import Status, write_status
 from sgan_lab.report.page import print_summary, write_report
-from sgan_lab.report.runs import read_runs, summarize
-from tests.builders import make_run, make_sweep, write_events
+from sgan_lab.report.runs import read_runs
+from tests.builders import change_metrics, make_run, make_sweep, write_events
 
 
 def part(report, heading):
@@ -34,9 +34,12 @@ def test_the_report_has_every_run_group_difference_and_figure(tmp_path):
     assert "Runs: 12: 11 finished, 1 no result" in report
     assert "data.num_labeled = 50, 100; model = Net, SGAN; seed = 0, 1, 2" in report
     assert re.search(
-        r"\| 100 +\| Net +\| 2 +\| 70.50% +\| 0.71% +\|", part(report, "Groups of runs")
+        r"\| 100 +\| Net +\| 2 +\| 70.50% +\| 0.71% +\|",
+        part(report, "Groups of runs, test accuracy"),
     )
-    assert re.search(r"\| Net − SGAN +\| 50 +\| 3 +\| -20.00 ", part(report, "Paired difference"))
+    assert re.search(
+        r"\| Net − SGAN +\| 50 +\| 3 +\| -20.00 ", part(report, "Paired difference, test accuracy")
+    )
     assert "Net1002" in part(report, "Runs without a result, in no mean")
     assert "SGAN1000" not in part(report, "Runs without a result, in no mean")
     assert part(report, "Runs").count("| finished") == 11
@@ -74,7 +77,9 @@ def test_values_are_escaped_wherever_they_come_from(tmp_path):
     markdown = (tmp_path / "report.md").read_text()
     assert not re.search(r"(?<!\\)<", markdown)
     (row,) = [
-        line for line in markdown.splitlines() if line.startswith("| failed") and "1,000" in line
+        line
+        for line in markdown.splitlines()
+        if line.startswith("| [failed](failed) |") and "1,000" in line
     ]
     assert len(re.findall(r"(?<!\\)\|", row)) == 5
     assert len(list((tmp_path / "figures").iterdir())) == 1
@@ -83,7 +88,7 @@ def test_values_are_escaped_wherever_they_come_from(tmp_path):
 def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
     for number, note in enumerate(("[red]", "[bold]", "\x1b]0;title\x07")):
         make_run(tmp_path / str(number), "SGAN", 50, 0, 0.8, note=note)
-    print_summary(summarize(read_runs([tmp_path])))
+    print_summary(read_runs([tmp_path]))
     shown = capsys.readouterr().out
     assert "note=[bold]" in shown
     assert "]0;title" in shown
@@ -117,10 +122,10 @@ def test_a_report_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
     write_report(runs, tmp_path / "report")
     before = {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")}
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr("sgan_lab.report.page.html_page", fail)
+    monkeypatch.setattr("sgan_lab.report.page.render", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(runs.head(3), tmp_path / "report")
     assert {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")} == before
@@ -139,6 +144,79 @@ def test_the_command_line_reports_or_says_what_is_wrong(tmp_path):
     assert (output / "report.html").is_file()
     result = report(output)
     assert (result.returncode, result.stderr) == (1, f"No runs in {output}.\n")
+    result = report(tmp_path / "runs", "--metric", "acuracy")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("--metric=acuracy: must be one of accuracy, errors, loss, ")
+
+
+def test_the_metric_that_is_compared_is_a_choice(tmp_path, capsys):
+    for model in ("A", "B"):
+        for seed in (0, 1):
+            folder = make_run(tmp_path / "runs" / f"{model}{seed}", model, 50, seed, 0.8)
+            if (model, seed) != ("B", 1):
+                change_metrics(folder, test_loss=0.25 if model == "A" else 0.5)
+    runs = read_runs([tmp_path / "runs"])
+    write_report(runs, tmp_path, "loss")
+    print_summary(runs, "loss")
+    report = (tmp_path / "report.md").read_text()
+    assert "Runs: 4: 4 finished; 1 finished without test loss, in no mean\n" in report
+    assert "## Test loss against model" in report
+    assert re.search(r"\| A +\| 2 +\| 0.2500 nats +\|", report)
+    assert re.search(r"\| A − B +\| 1 +\| -0.2500 +\|", report)
+    assert "Unit: nats." in report
+    assert pd.read_csv(tmp_path / "summary.csv").runs.tolist() == [2, 1]
+    shown = capsys.readouterr().out
+    assert "Test loss" in shown
+    assert "1 finished without test loss" in shown
+
+
+def test_no_run_has_the_metric_that_is_compared(tmp_path, capsys):
+    make_run(tmp_path / "run", "SGAN", 50, 0, 0.8)
+    runs = read_runs([tmp_path])
+    write_report(runs, tmp_path, "macro_f1")
+    print_summary(runs, "macro_f1")
+    assert "1 finished without test macro f1" in (tmp_path / "report.html").read_text()
+    assert "1 finished without test macro f1" in capsys.readouterr().out
+
+
+def test_the_report_names_data_iterations_and_dates(tmp_path):
+    for seed, day in enumerate(("02", "01", "03")):
+        folder = make_run(tmp_path / str(seed), "SGAN", 50, seed, 0.8)
+        change_metrics(folder, date=f"2026-01-{day}T23:00:00+00:00")
+        write_status(folder, Status("finished", None, 1000 + seed // 2, 1000 + seed // 2))
+    write_report(read_runs([tmp_path]), tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "Data: digits\n" in report
+    assert "Iterations: 1,000, 1,001\n" in report
+    assert "Date: 2026-01-01 to 2026-01-03\n" in report
+
+
+def test_the_runs_are_sorted_and_link_to_their_folders(tmp_path):
+    names = {"z(1)": (50, 0), "javascript:alert(1)": (50, 10), 'a"b': (100, 2), "c d": (100, 1)}
+    for name, (labels, seed) in names.items():
+        make_run(tmp_path / "runs" / name, "SGAN", labels, seed, 0.8)
+    (tmp_path / "report").mkdir()
+    write_report(read_runs([tmp_path / "runs"]), tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    links = re.findall(r'<td><a href="([^"]+)">', page)
+    assert links == [
+        "../runs/z%281%29",
+        "../runs/javascript%3Aalert%281%29",
+        "../runs/c%20d",
+        "../runs/a%22b",
+    ]
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    assert re.findall(r"\]\((\.\..+?)\)", markdown) == links
+
+
+def test_values_of_classes_have_a_table(tmp_path):
+    for seed in (0, 1):
+        folder = make_run(tmp_path / str(seed), "SGAN", 50, seed, 0.8)
+        change_metrics(folder, test_class_accuracy={"<b>": 0.5 + seed / 2, "model": 0.25})
+    write_report(read_runs([tmp_path]), tmp_path)
+    table = part((tmp_path / "report.md").read_text(), "Test class accuracy, mean over seeds")
+    assert re.search(r"\| SGAN +\| 75.00% +\| 25.00% +\|", table)
+    assert "<th>&lt;b&gt;</th>" in (tmp_path / "report.html").read_text()
 
 
 def test_a_report_needs_no_torch():

@@ -7,14 +7,16 @@ import pytest
 from sgan_lab.errors import DataError
 from sgan_lab.jobs.status import Status, write_status
 from sgan_lab.report.runs import (
+    class_means,
     group_name,
+    num_without,
     paired_differences,
     read_runs,
     summarize,
     swept_keys,
     varied_settings,
 )
-from tests.builders import make_run, make_sweep
+from tests.builders import change_metrics, make_run, make_sweep
 
 
 def records(table):
@@ -98,12 +100,15 @@ def test_every_state_is_told_and_only_finished_runs_have_a_result(tmp_path):
     ("file", "content", "error"),
     [
         ("metrics.json", '{"test_accuracy": ', "metrics.json: JSONDecodeError"),
+        ("metrics.json", "[]", "metrics.json: AttributeError: "),
+        ("metrics.json", '{"test_loss": NaN}', "metrics.json: ValueError: test_loss is nan"),
+        ("metrics.json", '{"test_accuracy": 2}', "metrics.json: ValueError: test_accuracy is 2"),
         (
             "metrics.json",
-            '{"test_accuracy": NaN}',
-            "metrics.json: ValueError: test_accuracy is nan",
+            '{"test_class_accuracy": {"a": "x"}}',
+            "metrics.json: ValueError: test_class_accuracy/a is x",
         ),
-        ("metrics.json", '{"test_accuracy": 0.5}', "metrics.json: KeyError: 'test_errors'"),
+        ("metrics.json", '{"date": "today"}', "metrics.json: ValueError: "),
         ("metrics.json", None, "metrics.json: FileNotFoundError"),
         ("config.yaml", "a: [", "config.yaml: "),
         ("config.yaml", "seed: 1", "config.yaml: ValueError: no model"),
@@ -124,6 +129,53 @@ def test_a_damaged_run_is_listed_with_the_reason_and_is_in_no_mean(tmp_path, fil
     assert "\n" not in runs.error["SGAN500"]
     summary = summarize(runs.reset_index()).set_index(["model", "data.num_labeled"])
     assert summary["mean"]["SGAN", 50] == pytest.approx(0.815)
+
+
+def test_a_run_without_the_metric_leaves_a_gap(tmp_path):
+    for seed, value in enumerate((0.5, 0.7, None, "missing")):
+        folder = make_run(tmp_path / str(seed), "SGAN", 50, seed, 0.8)
+        if value != "missing":
+            change_metrics(folder, test_macro_f1=value)
+    runs = read_runs([tmp_path])
+    assert set(runs.status) == {"finished"}
+    (row,) = records(summarize(runs, "macro_f1"))
+    assert (row["runs"], row["mean"]) == (2, pytest.approx(0.6))
+    assert num_without(runs, "macro_f1") == 2
+    (row,) = records(summarize(runs))
+    assert (row["runs"], num_without(runs, "accuracy")) == (4, 0)
+    assert len(summarize(runs, "loss")) == len(paired_differences(runs, "loss")) == 0
+    assert num_without(runs, "loss") == 4
+
+
+def test_a_setting_cannot_pass_for_a_result(tmp_path):
+    folder = make_run(tmp_path / "run", "SGAN", 50, 0, 0.8, test_macro_f1=1.0, seconds=9)
+    change_metrics(folder, test_errors=7)
+    runs = read_runs([tmp_path])
+    assert num_without(runs, "macro_f1") == 1
+    assert (runs.seconds.item(), runs.test_errors.item()) == (2, 7)
+
+
+def test_values_of_classes_are_means_over_seeds(tmp_path):
+    accuracies = [{"cat": 0.5, "model": 0.2}, {"cat": 0.7, "model": None}, {"dog": 1.0}]
+    for seed, values in enumerate(accuracies):
+        change_metrics(
+            make_run(tmp_path / str(seed), "SGAN", 50, seed, 0.8), test_class_accuracy=values
+        )
+    make_run(tmp_path / "old", "Net", 50, 0, 0.8)
+    (row,) = records(class_means(read_runs([tmp_path]), "class_accuracy"))
+    assert row == {
+        "model": "SGAN",
+        "test_class_accuracy/cat": pytest.approx(0.6),
+        "test_class_accuracy/model": 0.2,
+        "test_class_accuracy/dog": 1.0,
+    }
+
+
+def test_rows_are_sorted_by_settings_numbers_first(tmp_path):
+    for rate in ("b", 10, "a", 9, None, 0.5):
+        make_run(tmp_path / str(rate), "SGAN", 50, 0, 0.8, {"rate": rate})
+    summary = summarize(read_runs([tmp_path]))
+    assert summary["model.rate"].tolist() == [0.5, 9, 10, "a", "b", "null"]
 
 
 def test_no_runs_are_one_error(tmp_path):

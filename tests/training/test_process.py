@@ -60,8 +60,8 @@ from tests.builders import CLASSES, SHAPE, make_data
 prepare_process(num_threads=1)
 data = make_data()
 module = Supervised(SHAPE, CLASSES, epochs=1, learning_rate=1e-3)
-options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-trainer = pl.Trainer(accelerator="cpu", enable_model_summary=False, **options, **module.training_limit)
+options = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+trainer = pl.Trainer(accelerator="cpu", **dict.fromkeys(options, False), **module.training_limit)
 trainer.fit(module, module.batches(data, 1))
 """
 

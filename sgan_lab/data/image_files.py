@@ -37,7 +37,9 @@ def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int)
     images = torch.empty(len(paths), channels, height, width, dtype=torch.uint8)
     # rich.progress.track would leave a thread behind where an image is damaged, and on Python 3.13
     # the program would then wait for it for ever.
-    with Progress(console=Console(stderr=True), transient=True) as progress:  # stdout: user's CSV
+    console = Console(stderr=True)  # stdout is for the user's CSV
+    shows = console.is_interactive  # elsewhere, Progress would print an empty line
+    with Progress(console=console, transient=True, disable=not shows) as progress:
         task = progress.add_task("Reading images", total=len(paths))
         for index, path in enumerate(paths):
             images[index] = read_image(path, height, width, channels)

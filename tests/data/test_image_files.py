@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sgan_lab.data.image_files import FORMATS, read_image
+from sgan_lab.data.image_files import FORMATS, read_image, read_images
 from sgan_lab.errors import DataError
 
 
@@ -59,6 +59,14 @@ def test_the_first_picture_of_several_is_read(tmp_path, form):
     options = {"lossless": True} if form == "WEBP" else {}
     pictures[0].save(path, form, save_all=True, append_images=pictures[1:], **options)
     assert read_image(path, 7, 9, 1).unique().tolist() == [40]
+
+
+def test_images_are_read_in_order_and_without_a_word_where_there_is_no_terminal(tmp_path, capfd):
+    paths = [tmp_path / f"{value}.png" for value in (30, 10, 20)]
+    for path in paths:
+        Image.new("L", (4, 3), int(path.stem)).save(path)
+    assert read_images(paths, (3, 4), 1)[:, 0, 0, 0].tolist() == [30, 10, 20]
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

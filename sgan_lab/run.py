@@ -21,15 +21,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.checks import exit_on_error, explain
-from sgan_lab.config.composition import check_compositions
+from sgan_lab.config.checks import EXPLAINED, exit_on_error, explain
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import sweep
 from sgan_lab.jobs.process import run_in_process
-from sgan_lab.jobs.resume import complete_arguments
+from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
-from sgan_lab.jobs.terminal import print_result
 from sgan_lab.signals import Interrupted, end_at_once, handle_signals
 from sgan_lab.terminal import log_to
 
@@ -67,8 +65,10 @@ def train(config: DictConfig) -> float | None:
         try:
             metrics = run_single(config, folder)
         except Interrupted:
-            print(f"Interrupted. To go on: resume={folder}", file=sys.stderr)
+            print(f"Interrupted. {to_go_on(RUN, folder)}", file=sys.stderr)
             raise
+        from sgan_lab.jobs.terminal import print_result
+
         print_result(metrics, folder)
     return metrics.get("validation_accuracy")
 
@@ -102,10 +102,17 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
-            check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             check_commands(get_args())
-            train()
+            try:
+                train()
+            except EXPLAINED:
+                raise
+            except Exception as error:  # of a damaged YAML file; YAML and Hydra have their own
+                if HydraConfig.initialized() or sweep.Sweep.running:
+                    raise
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise UserError(f"The configuration cannot be composed: {reason}") from error
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None

@@ -27,7 +27,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from sgan_lab.algorithms.semi_supervised_gan import SemiSupervisedGAN
 from sgan_lab.config.checks import EXPLAINED, explain
 from sgan_lab.config.files import load_config
-from sgan_lab.config.targets import check_targets
+from sgan_lab.config.targets import check_resolved
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import evaluate
@@ -92,7 +92,7 @@ def train(folder: Path) -> dict[str, Any]:
     is_first = rank_zero_only.rank == 0
     with StatusFile(folder, explain) if is_first else nullcontext() as status:
         config = load_config(folder / "config.yaml")
-        check_targets(config)
+        check_resolved(config)
         commit = git_commit()  # now, since the checkout may change while the run trains
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)

@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.checks import EXPLAINED, exit_on_error, explain
+from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import sweep
@@ -29,7 +29,6 @@ from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
 from sgan_lab.signals import Interrupted, end_at_once, handle_signals
-from sgan_lab.terminal import log_to
 
 MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
 
@@ -77,6 +76,7 @@ def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train one run, in this process where it needs no others; returns the metrics."""
     if config.trainer.get("devices", 1) != 1:
         return run_in_process(folder)  # Lightning starts the others with the command of the first
+    from sgan_lab.terminal import log_to
     from sgan_lab.training import train as training
 
     log_to(folder)
@@ -95,6 +95,25 @@ def check_commands(options: Namespace) -> None:
         raise UserError(f"{' and '.join(given)} exclude each other.")
 
 
+def check_early(options: Namespace) -> None:
+    """Check the configuration of one run, where a single composition tells it.
+
+    `CheckConfig` checks them all, but Hydra composes twice before it calls that.
+
+    Raises:
+        UserError: something is not allowed.
+        HydraException: it cannot be composed.
+    """
+    others = (options.help, options.hydra_help, options.multirun, options.cfg, options.info)
+    others += (options.shell_completion, options.experimental_rerun)
+    if any(others) or options.config_dir or options.config_path or options.config_name:
+        return
+    with hydra.initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        config = hydra.compose("config", options.overrides, return_hydra_config=True)
+    if config.hydra.mode in (None, RunMode.RUN):
+        check_values(config)
+
+
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
     handle_signals(end_at_once)
@@ -103,8 +122,10 @@ def main() -> None:
     try:
         with exit_on_error():
             sys.argv[1:] = complete_arguments(sys.argv[1:])
-            check_commands(get_args())
+            options = get_args()
+            check_commands(options)
             try:
+                check_early(options)
                 train()
             except EXPLAINED:
                 raise

@@ -9,7 +9,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from sgan_lab.terminal import training_progress
+from sgan_lab.progress import training_progress
 
 
 class JobsProgress:

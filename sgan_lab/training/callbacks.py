@@ -10,7 +10,7 @@ from torchvision.utils import make_grid
 from sgan_lab.algorithms.semi_supervised_gan import SemiSupervisedGAN
 from sgan_lab.data.containers import LabeledImages
 from sgan_lab.evaluation.evaluate import evaluate
-from sgan_lab.terminal import training_progress
+from sgan_lab.progress import training_progress
 
 
 class ProgressBar(Callback):

@@ -24,7 +24,7 @@ TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
 
 
 # One that can be interrupted; its last interval is a short one.
-RUN = [*TINY, "data.num_labeled=50", "sample_interval=6", "model.log_interval=3", "seed=3"]
+RUN = [*TINY, "data.num_labeled=50", "sample_interval=6", "log_interval=3", "seed=3"]
 
 
 WHOLE_OUTPUT = "output.txt"

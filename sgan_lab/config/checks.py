@@ -165,8 +165,8 @@ def check_classes(data: dict[str, Any]) -> None:
     for key, minimum in (("classes", 2), ("unlabeled_classes", 1)):
         if (chosen := data.get(key)) is None:
             continue
-        different = {str(name) for name in chosen} if isinstance(chosen, list) else set()
-        if not len(different & set(known.class_names)) == len(chosen) >= minimum:
+        names = [str(name) for name in chosen] if isinstance(chosen, list) else []
+        if not len(set(names) & set(known.class_names)) == len(names) >= minimum:
             names = ", ".join(known.class_names)
             raise ConfigError(
                 f"data.{key}",
@@ -205,6 +205,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, InstantiationException) or not isinstance(error, EXPLAINED):
         name = "" if isinstance(error, EXPLAINED) else f"{type(error).__name__}: "
         return f"{name}{error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
     if isinstance(error, MissingConfigException) and error.options:
         return missing_option(error)
     cause = error.__cause__

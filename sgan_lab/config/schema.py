@@ -377,7 +377,8 @@ def allowed(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join('null' if part is None else str(part) for part in parts)}"
     if get_origin(kind) is list:
-        return f"a list of {limits['min_length']}, each {allowed(parts[0])}"
+        size = limits.get("min_length")
+        return f"a list of {size}, each {allowed(parts[0])}" if size else "a list"
     if kind is int:
         end = (
             f"{limits['ge']} to {limits['le']}"
@@ -402,7 +403,9 @@ def allowed(kind: Any) -> str:
 def matches(value: Any, kind: Any) -> bool:
     """Whether a value is what an annotation allows."""
     try:
-        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(
+            value
+        )
     except ValidationError:
         return False
     return True

@@ -63,7 +63,7 @@ def path_of(argument: str) -> str:
             value = OverridesParser.create().parse_override(argument).value()
         except HydraException:
             return path
-        return value if isinstance(value, str) else path
+        return value.replace(r"\${", "${") if isinstance(value, str) else path
     return path
 
 

@@ -22,6 +22,10 @@ COMMANDS = {
         "sgan_lab.evaluation.export",
         "a checkpoint's classifier as safetensors, ONNX or TorchScript",
     ),
+    "schema": (
+        "sgan_lab.config.json_schema",
+        "JSON schemas, by which an editor completes and checks YAML files",
+    ),
 }
 HELP = "\n".join(
     [

@@ -21,15 +21,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.checks import exit_on_error, explain
-from sgan_lab.config.composition import check_compositions
+from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import sweep, worker
 from sgan_lab.jobs.process import run_in_process
-from sgan_lab.jobs.resume import complete_arguments
+from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
-from sgan_lab.jobs.terminal import print_result
 from sgan_lab.signals import Interrupted, end_at_once, handle_signals
 
 MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
@@ -66,8 +64,10 @@ def train(config: DictConfig) -> float | None:
         try:
             metrics = run_single(config, folder)
         except Interrupted:
-            print(f"Interrupted. To go on: resume={folder}", file=sys.stderr)
+            print(f"Interrupted. {to_go_on(RUN, folder)}", file=sys.stderr)
             raise
+        from sgan_lab.jobs.terminal import print_result
+
         print_result(metrics, folder)
     return metrics.get(f"validation_{sweep.compared_metric(config)}")
 
@@ -91,6 +91,25 @@ def check_commands(options: Namespace) -> None:
         raise UserError(f"{' and '.join(given)} exclude each other.")
 
 
+def check_early(options: Namespace) -> None:
+    """Check the configuration of one run, where a single composition tells it.
+
+    `CheckConfig` checks them all, but Hydra composes twice before it calls that.
+
+    Raises:
+        UserError: something is not allowed.
+        HydraException: it cannot be composed.
+    """
+    others = (options.help, options.hydra_help, options.multirun, options.cfg, options.info)
+    others += (options.shell_completion, options.experimental_rerun)
+    if any(others) or options.config_dir or options.config_path or options.config_name:
+        return
+    with hydra.initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        config = hydra.compose("config", options.overrides, return_hydra_config=True)
+    if config.hydra.mode in (None, RunMode.RUN):
+        check_values(config)
+
+
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
     handle_signals(end_at_once)
@@ -98,10 +117,19 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error():
-            check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
-            check_commands(get_args())
-            train()
+            options = get_args()
+            check_commands(options)
+            try:
+                check_early(options)
+                train()
+            except EXPLAINED:
+                raise
+            except Exception as error:  # of a damaged YAML file; YAML and Hydra have their own
+                if HydraConfig.initialized() or sweep.Sweep.running:
+                    raise
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise UserError(f"The configuration cannot be composed: {reason}") from error
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None

@@ -1,24 +1,13 @@
-"""The log of a run, in its file and on the terminal, and bars of progress."""
+"""The log of a run, in its file and on the terminal.
+
+Only light imports here: Hydra makes a handler of it before it composes a configuration.
+"""
 
 import logging
 import re
 from pathlib import Path
 from typing import Any
 
-import rich
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
-from rich.text import Text
-
-NARROW = 80  # columns of a terminal below which bars are left out
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabulator and new line
 
 
@@ -34,6 +23,8 @@ class TerminalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
+        import rich
+
         rich.get_console().print(self.format(record), soft_wrap=True, markup=False, highlight=False)
 
 
@@ -44,32 +35,3 @@ def log_to(folder: Path, prefix: str = "") -> None:
     terminal = TerminalHandler()
     terminal.setFormatter(logging.Formatter(prefix.replace("%", "%%") + "%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
-
-
-class RateColumn(ProgressColumn):
-    """Iterations per second, averaged over the last half minute; nothing for other tasks."""
-
-    def render(self, task: Task) -> Text:
-        """The rate, or a dash before the first iterations."""
-        if not task.fields.get("iterations", True):
-            return Text()
-        return Text("-" if task.speed is None else f"{task.speed:.1f} it/s")
-
-
-def training_progress() -> Progress:
-    """A bar for iterations; nothing where there is no terminal, without the bar in a narrow one."""
-    console = rich.get_console()
-    columns = [
-        TextColumn(
-            "{task.description}",
-            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=console.width // 2),
-        ),
-        MofNCompleteColumn(),
-        BarColumn(),
-        RateColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    ]
-    if console.width < NARROW:
-        del columns[2]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

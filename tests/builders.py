@@ -60,8 +60,12 @@ def make_run(folder, model, num_labeled, seed, accuracy=None, model_settings=Non
         "seed": seed,
         "iterations": 100,
         "num_threads": seed + 1,
-        "data": {"_target_": "sgan_lab.data.load.load", "num_labeled": num_labeled},
-        "model": {"_target_": f"sgan_lab.models.{model}"} | (model_settings or {}),
+        "data": {
+            "_target_": "sgan_lab.data.load.load",
+            "name": "digits",
+            "num_labeled": num_labeled,
+        },
+        "model": {"_target_": f"sgan_lab.algorithms.models.{model}"} | (model_settings or {}),
         "logger": {"tensorboard": {"save_dir": str(folder)}},
         **top_level,
     }

@@ -29,13 +29,15 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from sgan_lab.config.checks import EXPLAINED, check_loggers, check_values, explain
+from sgan_lab.config.checks import EXPLAINED, check_values, explain
 from sgan_lab.config.files import CONFIG_PATH, load_config
+from sgan_lab.config.schema import CLASSES, Root, Sweep
 from sgan_lab.data.image_files import read_image
 from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.evaluate import run_test_set
+from sgan_lab.jobs.checks import check_loggers
 from sgan_lab.jobs.resume import changed_settings, complete_arguments
 from sgan_lab.jobs.status import FILE, Status, read_status
 from sgan_lab.networks.tutorial import Discriminator
@@ -173,15 +175,16 @@ def changed(content, changes):
 
 GROUPS = [("data=digits", "model=supervised"), ("data=mnist", "model=sgan"), ("data=image_folder",)]
 KEYS = [
-    *("seed", "iterations", "sample_interval", "num_threads", "resume", "sweep", "sweep.resume"),
-    *("data", "data._target_", "data.name", "data.root", "data.num_labeled", "data.labeled_split"),
-    *("data.num_validation", "data.batch_size", "data.image_size", "data.channels", "data.new"),
-    *("data.classes", "data.unlabeled_classes"),
-    *("model", "model._target_", "model.epochs", "model.learning_rate", "model.log_interval"),
-    *("model.labeled_learning_rate", "model.generator_learning_rate", "trainer", "trainer.devices"),
-    *("logger", "logger.tensorboard", "logger.tensorboard.save_dir", "logger.new", "callbacks"),
-    *("callbacks.samples", "callbacks.samples.num_images", "callbacks.checkpoint.dirpath"),
-    *("callbacks.checkpoint.keep", "trainer._target_", "new"),
+    *(*Root.model_fields, *(f"sweep.{name}" for name in Sweep.model_fields)),
+    *sorted(
+        f"{group}.{name}"
+        for group in ("data", "model", "trainer")
+        for settings in CLASSES[group].values()
+        for name in ("_target_", "new", *settings.model_fields)
+    ),
+    *("logger.tensorboard", "logger.tensorboard.save_dir", "logger.new", "callbacks.samples"),
+    *("callbacks.samples.num_images", "callbacks.checkpoint.dirpath", "callbacks.checkpoint.keep"),
+    *("trainer.devices", "trainer.max_steps", "trainer.gradient_clip_val", "new"),
 ]
 edits = st.tuples(
     st.sampled_from(GROUPS),

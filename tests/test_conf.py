@@ -1,15 +1,16 @@
 """The named experiments compose, and the tutorial's say what the tutorial says."""
 
-import inspect
 from pathlib import Path
 
 import pytest
-from hydra.utils import get_class
 from omegaconf import OmegaConf
+
+from sgan_lab.config.schema import CLASSES
 
 CONF = Path(__file__).parent.parent / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-TUNED = sorted(path.stem for path in (CONF / "model" / "tuned").glob("*.yaml"))
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+TRIAL = sorted(path.stem for path in (CONF / "trial").glob("*.yaml"))
 
 
 def compose(program, *arguments):
@@ -71,36 +72,26 @@ def test_the_data_folder_comes_from_the_environment(program, monkeypatch):
     assert result.stdout.strip().endswith("/some")
 
 
-def arguments_of(model_class):
-    """Names of the arguments of a class, with those that it hands on to its base."""
-    names = set(inspect.signature(model_class).parameters)
-    if "training" in names:
-        names = names - {"training"} | arguments_of(model_class.__base__)
-    return names
-
-
-@pytest.mark.parametrize("model", TUNED)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_model_has_a_key_for_each_argument(program, model):
-    """Another key is refused."""
     config = compose(program, f"model={model}").model
-    of_data = {"image_shape", "class_names"}
-    assert config.keys() - {"_target_"} == arguments_of(get_class(config._target_)) - of_data
+    assert config.keys() - {"_target_"} == CLASSES["model"][config._target_].model_fields.keys()
 
 
-@pytest.mark.parametrize("model", TUNED)
-def test_a_tuned_model_differs_in_values_alone(program, model):
-    tuned, plain = (compose(program, f"model={name}").model for name in (f"tuned/{model}", model))
-    assert tuned.keys() == plain.keys()
-    assert tuned._target_ == plain._target_
-    assert tuned != plain
+@pytest.mark.parametrize("trial", TRIAL)
+def test_a_trial_is_of_its_model_in_other_values(program, trial):
+    chosen, plain = (
+        compose(program, option).model for option in (f"trial={trial}", f"model={trial}")
+    )
+    assert chosen._target_ == plain._target_
+    assert chosen != plain
 
 
 def test_the_trial_is_of_every_model_and_is_fair(program):
     trial = OmegaConf.load(CONF / "experiment" / "trial.yaml")
-    models = trial.hydra.sweeper.params.model.split(",")
-    assert sorted(models) == [f"tuned/{model}" for model in TUNED]
-    assert set(TUNED) == {path.stem for path in (CONF / "model").glob("*.yaml")}
+    assert sorted(trial.hydra.sweeper.params.trial.split(",")) == TRIAL
+    assert set(TRIAL) == {*MODELS} - {"sgan_plus"}  # which is the SGAN
     # As many updates of the baseline as the others have iterations.
-    config = compose(program, "experiment=trial", "model=tuned/supervised")
+    config = compose(program, "experiment=trial", "trial=supervised")
     batches = -(-config.data.num_labeled // config.data.batch_size)
     assert config.model.epochs * batches == config.iterations

@@ -87,7 +87,9 @@ def test_help_and_configuration_need_no_torch(command_line):
     result = succeed(command_line("--cfg", "job"))
     assert "num_labeled: 100" in result.stdout
     assert "tutorial_sgan" in succeed(command_line("--help")).stdout
-    probe = "import sys, sgan_lab.run; sys.exit('torch' in sys.modules)"
+    probe = "import sys, sgan_lab.run\nsys.argv[1:] = ['iterations=0']\ntry: sgan_lab.run.main()\n"
+    probe += "except SystemExit as exit_: assert 'iterations=0: must be' in str(exit_)\n"
+    probe += "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'rich.progress')))"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 

@@ -1,393 +1,188 @@
-"""Checks of the configuration before anything is loaded or written.
+"""Checks of a configuration's values before anything is loaded or written, and errors in words."""
 
-Hydra refuses misspelled keys and groups; `explain` adds what may have been meant. The allowed
-values are here, one rule a key. `CheckConfig` applies them before Hydra makes a run folder;
-`sgan_lab.jobs.sweep` to all jobs of a sweep before the first one starts.
-"""
-
-import difflib
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+)
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sgan_lab.config.files import CONFIG_PATH, load_config
-from sgan_lab.config.settings import experiment_settings
-from sgan_lab.config.targets import check_packages
+from sgan_lab.config.files import PACKAGE
+from sgan_lab.config.targets import nodes
 from sgan_lab.data.catalog import DATA_SETS
 from sgan_lab.errors import ConfigError, UserError
-from sgan_lab.jobs.resume import check_resumed_run
 
-FEATURE_MATCHING = "sgan_lab.algorithms.feature_matching.FeatureMatching"
-BAD_GAN = "sgan_lab.algorithms.bad_gan.BadGAN"
+if TYPE_CHECKING:  # pydantic takes its time, and training imports this module only for `explain`
+    from sgan_lab.config.schema import Settings
 
 EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
-LARGEST = 2**31 - 1
-ABSENT = object()
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException, OSError)
-
-
-class Integer(NamedTuple):
-    """Rule: an integer in a range."""
-
-    minimum: int
-    maximum: int = LARGEST
-    or_null: bool = False
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        if value is None:
-            return self.or_null
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        return is_integer and self.minimum <= value <= self.maximum
-
-    def __str__(self) -> str:
-        limits = f"{self.minimum} to {self.maximum}"
-        if self.maximum == LARGEST:
-            limits = f">= {self.minimum} and < 2^31"
-        return f"must be an integer {limits}" + (" or null" if self.or_null else "")
-
-
-class PositiveNumber(NamedTuple):
-    """Rule: a finite number above 0."""
-
-    or_null: bool = False
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        if value is None:
-            return self.or_null
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and 0 < value <= sys.float_info.max
-
-    def __str__(self) -> str:
-        return "must be a finite number > 0" + (" or null" if self.or_null else "")
-
-
-class Number(NamedTuple):
-    """Rule: a number in a range."""
-
-    minimum: float
-    maximum: float
-    below: bool = False
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (is_number and self.minimum <= value <= self.maximum):
-            return False
-        return not (self.below and value == self.maximum)
-
-    def __str__(self) -> str:
-        return (
-            f"must be a number >= {self.minimum} and {'<' if self.below else '<='} {self.maximum}"
-        )
-
-
-class OneOf(NamedTuple):
-    """Rule: one of some values."""
-
-    values: Sequence[Any]
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        return any(type(value) is type(allowed) and value == allowed for allowed in self.values)
-
-    def __str__(self) -> str:
-        names = ("null" if value is None else str(value) for value in self.values)
-        return f"must be one of {', '.join(names)}"
-
-
-class ImageSize(NamedTuple):
-    """Rule: height and width in pixels."""
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        is_pair = isinstance(value, ListConfig) and len(value) == 2
-        return is_pair and all(Integer(4, 4096).allows(side) for side in value)
-
-    def __str__(self) -> str:
-        return "must be [height, width], integers >= 4 and <= 4096"
-
-
-class Classes(NamedTuple):
-    """Rule: some of a data set's classes, by name."""
-
-    names: Sequence[str]
-    minimum: int
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        if value is None:
-            return True
-        chosen = [str(name) for name in value] if isinstance(value, ListConfig) else []
-        known = set(chosen) & set(self.names)
-        return len(known) == len(chosen) >= self.minimum
-
-    def __str__(self) -> str:
-        names = ", ".join(self.names)
-        return f"must be null or a list of {self.minimum} or more different classes of {names}"
-
-
-class Text(NamedTuple):
-    """Rule: a text that is not empty, as the name of a folder."""
-
-    or_null: bool = False
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        if value is None:
-            return self.or_null
-        return isinstance(value, str) and bool(value.strip()) and "\0" not in value
-
-    def __str__(self) -> str:
-        return "must be a text that is not empty" + (" or null" if self.or_null else "")
-
-
-class Group(NamedTuple):
-    """Rule: settings by key."""
-
-    def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        return isinstance(value, DictConfig)
-
-    def __str__(self) -> str:
-        return "must be a group of settings"
-
-
-RULES = {
-    "seed": Integer(0, 2**32 - 1),
-    "iterations": Integer(1),
-    "sample_interval": Integer(1),
-    "num_threads": Integer(1, 1024, or_null=True),
-    "resume": Text(or_null=True),
-    "sweep.resume": Text(or_null=True),
-    "data.name": OneOf(list(DATA_SETS)),
-    "data.root": Text(),
-    "data.batch_size": Integer(1, 100_000),
-    "data.labeled_split": OneOf(["first", "balanced", "random"]),
-    "data.label_seed": Integer(0, 2**32 - 1),
-    "data.augmentation": Number(0, 3),
-    "data.image_size": ImageSize(),
-    "data.channels": OneOf([1, 3]),
-    "model.epochs": Integer(1),
-    "model.log_interval": Integer(1),
-    "model.learning_rate": PositiveNumber(),
-    "model.labeled_learning_rate": PositiveNumber(),
-    "model.unlabeled_learning_rate": PositiveNumber(),
-    "model.generator_learning_rate": PositiveNumber(),
-    "model.discriminator": OneOf(["strided", "pooling", "mlp"]),
-    "model.generator_channels": Integer(4, 4096),
-    "model.cuda_graph": OneOf([False, True]),
-    "model.compile": OneOf([None, "inductor", "eager"]),
-    "model.joint_update": OneOf([False, True]),
-    "model.feature_matching": OneOf([False, True]),
-    "model.label_smoothing": Number(0, 1, below=True),
-    "model.learning_rate_decay": Number(0, 1),
-    "model.beta1": Number(0, 1, below=True),
-    "model.beta2": Number(0, 1, below=True),
-    "model.averaging_rate": PositiveNumber(or_null=True),
-    "model.unlabeled_weight": PositiveNumber(),
-    "model.weight": Number(0, 1_000_000),
-    "model.consistency_weight": Number(0, 1_000_000),
-    "model.target_dropout": OneOf([False, True]),
-    "model.distribution_alignment": OneOf([False, True]),
-    "model.unlabeled_batches": Integer(1, 1000),
-    "model.ramp_up": Number(0, 1),
-    "model.threshold": Number(0, 1, below=True),
-    "model.epsilon": PositiveNumber(),
-    "model.power_iterations": Integer(1, 1000),
-    "model.entropy_weight": Number(0, 1_000_000),
-    "model.feature_matching_weight": Number(0, 1_000_000),
-    "model.pull_away_weight": Number(0, 1_000_000),
-    "model.low_density_weight": Number(0, 1_000_000),
-    "model.low_density_start": Integer(0),
-    "model.density_epochs": Integer(1),
-    "trainer.precision": OneOf(["32-true", "bf16-mixed"]),
-    "callbacks.samples.num_images": Integer(1, 10_000),
-    "callbacks.checkpoint.keep": Integer(1),
-}
+TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+MAX_TARGET = 200  # characters
 
 
 def check_values(config: DictConfig) -> None:
-    """Check all values of one job.
+    """Check all values of one job, each by the schema and some by each other.
 
     Raises:
-        ConfigError: a value is not allowed, or a mandatory one is missing.
+        ConfigError: a value is not allowed, a mandatory one is missing, or a key is unknown.
     """
-    check_groups(config)
-    check_packages(config)
-    for group in ("data", "model"):
-        for key in OmegaConf.missing_keys(config[group]):
-            raise ConfigError(key, "???", "has no default and must be given")
-    experiment_settings(config)  # fails where a value cannot be resolved
-    # check_model_keys(config)
-    for key, rule in (RULES | data_rules(config) | model_rules(config)).items():
-        value = OmegaConf.select(config, key, default=ABSENT)
-        if value is not ABSENT and not rule.allows(value):
-            raise ConfigError(key, value, str(rule))
-    if num_training_images(config) is not None:
-        num_classes = len(config.data.get("classes") or class_names(config))
-        check_balance("data.num_validation", config.data.num_validation, num_classes)
-        if config.data.labeled_split != "first":
-            check_balance("data.num_labeled", config.data.num_labeled, num_classes)
+    from sgan_lab.config.schema import CLASSES, Model, Root, Trainer, allowed, matches
+
+    late = [key for key in ("hydra", "logger", "callbacks") if key in config]  # resolved in a run
+    early = OmegaConf.masked_copy(config, [key for key in config if key not in late])
+    values = OmegaConf.to_container(early, resolve=True)
+    values |= {key: OmegaConf.to_container(config)[key] for key in late if key != "hydra"}
+    check_settings(Root, values, "", values)
+
+    model = CLASSES["model"].get(str(values["model"].get("_target_")), Model)
+    for key, kind in (model.limits | data_limits(values["data"])).items():
+        value = OmegaConf.select(config, key, default=allowed)
+        if value is not allowed and not matches(value, kind):
+            raise ConfigError(key, value, f"must be {allowed(kind)}")
+    check_classes(values["data"])
+    for group, classes in CLASSES.items():
+        several = group in ("logger", "callbacks")
+        for key in [f"{group}.{name}" for name in values[group]] if several else [group]:
+            settings = OmegaConf.select(config, key) if several else values[group]
+            if several and isinstance(settings, DictConfig):
+                settings = {name: setting_of(settings, name) for name in settings}
+            check_group(key, settings, classes, values)
+    for name, value in values["trainer"].items():
+        if name in Trainer.in_place_of:
+            raise ConfigError(f"trainer.{name}", value, f"give {Trainer.in_place_of[name]} instead")
+        if value != model.unsupported.get(name, value):
+            reason = f"{model.__name__} steps its optimizers by itself, which excludes it"
+            raise ConfigError(f"trainer.{name}", value, reason)
 
 
-def check_groups(config: DictConfig) -> None:
-    """Check that the groups hold settings, and the loggers and callbacks, too.
+def setting_of(settings: DictConfig, name: str) -> Any:
+    """A setting of a callback; as it is written where only a run can resolve it."""
+    written = OmegaConf.to_container(settings)[name]
+    return written if "${hydra:" in str(written) else settings[name]
+
+
+def check_group(
+    key: str, settings: Any, classes: dict[str, type["Settings"]], values: dict[str, Any]
+) -> None:
+    """Check the settings that a class is made with; those of a class of the user's own pass.
+
+    Args:
+        key: of the settings, such as "model" or "callbacks.samples".
+        settings: what is there.
+        classes: the schema of each `_target_` of this package.
+        values: the whole configuration.
 
     Raises:
-        ConfigError: one does not.
+        ConfigError: they are not allowed.
     """
-    for group in ("data", "model", "trainer", "logger", "callbacks", "sweep"):
-        settings = OmegaConf.select(config, group)
-        members = {group: settings}
-        if group in ("logger", "callbacks") and Group().allows(settings):
-            members |= {f"{group}.{name}": settings[name] for name in settings}
-        for key, value in members.items():
-            if not Group().allows(value):
-                raise ConfigError(key, value, str(Group()))
-            if key not in ("logger", "callbacks", "sweep") and "_target_" not in value:
-                raise ConfigError(f"{key}._target_", None, "must be given")
+    if not isinstance(settings, dict):
+        raise ConfigError(key, settings, "must be a group of settings")
+    target = settings.get("_target_")
+    is_name = isinstance(target, str) and len(target) <= MAX_TARGET and TARGET.fullmatch(target)
+    if not is_name:
+        raise ConfigError(f"{key}._target_", target, "must be the dotted name of a class")
+    own = {name: value for name, value in settings.items() if name != "_target_"}
+    if target in classes:
+        check_settings(classes[target], own, f"{key}.", values)
+    elif target.startswith("sgan_lab."):
+        module = PACKAGE.joinpath(*target.split(".")[1:-1])
+        if not module.with_suffix(".py").is_file():
+            names = ", ".join(classes)
+            raise ConfigError(f"{key}._target_", target, f"does not exist; there are {names}")
 
 
-def check_model_keys(config: DictConfig) -> None:
-    """Check that all keys of the model are its own; an experiment may set those of another one.
+def check_settings(
+    kind: type["Settings"], settings: dict[str, Any], prefix: str, values: dict[str, Any]
+) -> None:
+    """Check settings by the schema of their class.
 
-    A model's own are in the file of conf/model that is named as its module.
+    Args:
+        kind: the schema.
+        settings: by key.
+        prefix: before each key, in messages.
+        values: the whole configuration, for near matches of an unknown key.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: the first that is not allowed.
     """
-    files = {file.stem: file for file in (CONFIG_PATH / "model").glob("*.yaml")}
-    *_, module, _ = ("", *config.model._target_.split("."))
-    if module not in files:  # the user's own
-        return
-    own = load_config(files[module]).keys()
-    for key in config.model.keys() - own:
-        allowed = f"is no key of model={module}; must be one of {', '.join(sorted(own))}"
-        raise ConfigError(f"model.{key}", config.model[key], allowed)
+    from pydantic import ValidationError
+
+    from sgan_lab.config.schema import allowed
+
+    try:
+        kind.model_validate({key: each for key, each in settings.items() if each != "???"})
+    except ValidationError as error:
+        (name, *below), of_kind = error.errors(include_url=False)[0]["loc"], kind
+        key, value = f"{prefix}{name}", settings.get(name, "???")
+        while below and name in of_kind.model_fields and hasattr(of_kind, "model_fields"):
+            inner = of_kind.model_fields[name].annotation
+            if not hasattr(inner, "model_fields"):
+                break
+            of_kind, name = inner, below.pop(0)
+            key, value = f"{key}.{name}", value.get(name, "???")
+        if name not in of_kind.model_fields:
+            owner = f"of {kind.__name__}" if prefix else "of the configuration"
+            hint = did_you_mean(key, values) or f"There are {', '.join(of_kind.model_fields)}."
+            raise ConfigError(key, value, f"is no key {owner}. {hint}") from error
+        if value == "???":
+            raise ConfigError(key, value, "has no default and must be given") from error
+        field = of_kind.model_fields[name].rebuild_annotation()
+        raise ConfigError(key, value, f"must be {allowed(field)}") from error
 
 
-def num_training_images(config: DictConfig) -> int | None:
-    """The size of the training set; None where it is not known before loading."""
-    known = DATA_SETS.get(str(config.data.get("name")))
-    return known and known.training_images
+def data_limits(data: dict[str, Any]) -> dict[str, Any]:
+    """What the size of a data set limits, more narrowly than the schema."""
+    from sgan_lab.config.schema import Field, matches
 
-
-def class_names(config: DictConfig) -> Sequence[str]:
-    """The classes of a data set of the catalog, in the order of its labels."""
-    return DATA_SETS[config.data.name].class_names
-
-
-def data_rules(config: DictConfig) -> dict[str, Integer | Classes]:
-    """The rules for classes and numbers of images, by the data set and by each other."""
-    images = num_training_images(config)
-    if images is None:
-        return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1, or_null=True)}
-    names = class_names(config)
-    of_classes = {"data.classes": Classes(names, 2), "data.unlabeled_classes": Classes(names, 1)}
-    if config.data.get("classes") is not None:  # how many images they have is known once loaded
-        return {"data.num_validation": Integer(0), "data.num_labeled": Integer(1), **of_classes}
-    num_validation = Integer(0, images - 1)
-    held_out = config.data.num_validation
-    free = images - held_out if num_validation.allows(held_out) else images
+    known = DATA_SETS.get(str(data.get("name")))
+    if known is None or data.get("classes") is not None:  # their number is known once loaded
+        return {}
+    images, held_out = known.training_images, data.get("num_validation")
+    num_validation = Annotated[int, Field(ge=0, le=images - 1)]
+    free = images - held_out if matches(held_out, num_validation) else images
     return {
         "data.num_validation": num_validation,
-        "data.num_labeled": Integer(1, free),
-    } | of_classes
-
-
-def model_rules(config: DictConfig) -> dict[str, Integer | PositiveNumber | Number]:
-    """The rules that some models have in place of the general ones."""
-    if config.model._target_ == "sgan_lab.algorithms.mean_teacher.MeanTeacher":
-        return {"model.averaging_rate": PositiveNumber()}
-    if config.model._target_ not in (FEATURE_MATCHING, BAD_GAN):
-        return {}
-    rules = {
-        # Their batch normalization has no variance to divide by in a batch of one.
-        "data.batch_size": Integer(2, 100_000),
-        "callbacks.samples.num_images": Integer(2, 10_000),
-        "model.averaging_rate": PositiveNumber(),
+        "data.num_labeled": Annotated[int, Field(ge=1, le=free)],
     }
-    if config.model._target_ == BAD_GAN:
-        rules["model.unlabeled_weight"] = Number(0, 1_000_000)
-    return rules
 
 
-def check_balance(key: str, value: int, num_classes: int) -> None:
-    """Check a number of images that is divided among the classes.
+def check_classes(data: dict[str, Any]) -> None:
+    """Check the classes chosen of a known data set, and numbers that are divided among them.
 
     Raises:
-        ConfigError: there are more classes than images.
+        ConfigError: a class does not exist or is given twice, or there are fewer images.
     """
-    if 0 < value < num_classes:
-        raise ConfigError(
-            key, value, f"must be at least the number of classes ({num_classes}) to be balanced"
-        )
-
-
-def check_folder(key: str, folder: str) -> None:
-    """Make a run folder, and check that it is empty and can be written to.
-
-    Raises:
-        ConfigError: it is not, or cannot.
-    """
-    make_writable(key, folder)
-    if any(Path(folder).iterdir()):
-        raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
-
-
-def check_loggers(config: DictConfig) -> None:
-    """Check that a folder named for a logger or callback, other than the run's, can be written to.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    for group, place in (("logger", "save_dir"), ("callbacks", "dirpath")):
-        for name, settings in config[group].items():
-            if place in settings and not OmegaConf.is_interpolation(settings, place):
-                key = f"{group}.{name}.{place}"
-                if not Text().allows(settings[place]):
-                    raise ConfigError(key, settings[place], str(Text()))
-                make_writable(key, settings[place])
-
-
-def make_writable(key: str, folder: str) -> None:
-    """Make a folder and write to it.
-
-    Raises:
-        ConfigError: it cannot be made or written.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ConfigError(key, folder, f"cannot be written: {error.strerror}") from error
-
-
-class CheckConfig(Callback):
-    """Hydra callback: ends the program with one message where a run's configuration is not allowed.
-
-    Of sweeps, see `sgan_lab.jobs.sweep.Sweep`.
-    """
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Check one run."""
-        with exit_on_error((Exception,)):
-            check_values(config)
-            check_loggers(config)
-            if config.resume is None:
-                check_folder("hydra.run.dir", config.hydra.run.dir)
-            else:
-                check_resumed_run(config)
+    known = DATA_SETS.get(str(data.get("name")))
+    if known is None:
+        return
+    for key, minimum in (("classes", 2), ("unlabeled_classes", 1)):
+        if (chosen := data.get(key)) is None:
+            continue
+        names = [str(name) for name in chosen] if isinstance(chosen, list) else []
+        if not len(set(names) & set(known.class_names)) == len(names) >= minimum:
+            names = ", ".join(known.class_names)
+            raise ConfigError(
+                f"data.{key}",
+                chosen,
+                f"must be null or a list of {minimum} or more different classes of {names}",
+            )
+    num_classes = len(data.get("classes") or known.class_names)
+    for key in ("num_validation", "num_labeled"):
+        value = data.get(key)
+        balanced = key == "num_validation" or data.get("labeled_split") != "first"
+        if balanced and type(value) is int and 0 < value < num_classes:
+            raise ConfigError(
+                f"data.{key}",
+                value,
+                f"must be at least the number of classes ({num_classes}) to be balanced",
+            )
 
 
 @contextmanager
@@ -405,29 +200,88 @@ def exit_on_error(errors: tuple[type[Exception], ...] = EXPLAINED) -> Iterator[N
 
 def explain(error: Exception) -> str:
     """An error as a message for the user, with near matches of a misspelled name."""
-    if isinstance(error, InstantiationException):
-        if isinstance(error.__cause__, UserError):
-            return str(error.__cause__)
-        return f"{error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
-    if not isinstance(error, EXPLAINED):
-        return f"{type(error).__name__}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
-    lines = [str(error), did_you_mean(error)]
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        lines.insert(1, str(error.__cause__))
-        lines.append(did_you_mean(error.__cause__))
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):
+        return str(error.__cause__)
+    if isinstance(error, InstantiationException) or not isinstance(error, EXPLAINED):
+        name = "" if isinstance(error, EXPLAINED) else f"{type(error).__name__}: "
+        return f"{name}{error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    if isinstance(error, MissingConfigException) and error.options:
+        return missing_option(error)
+    cause = error.__cause__
+    lines = str(error).splitlines()
+    added = lines[-1].partition("To append to your config use +")[2] if lines else ""
+    if added and isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return unknown_key(added, cause.parent_node)
+    # Not Hydra's advice to add what is unknown.
+    lines = [line for line in lines if not line.startswith("To append to")]
+    if isinstance(cause, OmegaConfBaseException):
+        lines.append(str(cause))
     return "\n".join(filter(None, lines))
 
 
-def did_you_mean(error: Exception) -> str:
-    """Near matches of the name that an error is about, or nothing."""
-    if isinstance(error, MissingConfigException):
-        name, names = (error.missing_cfg_file or "").split("/")[-1], error.options or []
-        extra = name.split("_")[0]
-        if extra in EXTRAS:
-            return f"It needs a plugin: pip install 'sgan-lab[{extra}]'"
-    elif isinstance(error, ConfigAttributeError | ConfigKeyError):
-        name, names = str(error.key), [str(key) for key in error.parent_node or []]
-    else:
-        return ""
-    matches = difflib.get_close_matches(name, names, cutoff=0.7)
-    return f"Did you mean {' or '.join(matches)}?" if matches else ""
+def unknown_key(override: str, node: Any) -> str:
+    """The message for a key that is not in the configuration.
+
+    Args:
+        override: that gives it.
+        node: of the configuration, where it was looked for.
+    """
+    from sgan_lab.config.schema import CLASSES, Trainer
+
+    key = override.partition("=")[0]
+    group, _, name = key.rpartition(".")
+    message = f"{override}: is no key of the configuration."
+    if group == "trainer" and name in Trainer.in_place_of:
+        return f"{message} Give {Trainer.in_place_of[name]} instead."
+    hint = did_you_mean(key, node._get_root() if node is not None else {})
+    if not hint and group.split(".")[0] in CLASSES:
+        hint = f"If its class has it, add it: +{override}"
+    return f"{message} {hint}".strip()
+
+
+def missing_option(error: MissingConfigException) -> str:
+    """The message for an option that a group does not have."""
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    extra = option.split("_")[0]
+    if group.startswith("hydra/") and extra in EXTRAS:
+        return f"{group}={option} needs a plugin: pip install 'sgan-lab[{extra}]'"
+    near = close_matches(option, error.options)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{group}={option}: must be one of {', '.join(error.options)}.{hint}"
+
+
+def did_you_mean(key: str, config: Any) -> str:
+    """A question for the keys that may have been meant: near matches of its last part, anywhere.
+
+    Args:
+        key: one that does not exist.
+        config: the configuration that it is not in.
+    """
+    if OmegaConf.is_config(config):
+        config = OmegaConf.to_container(config)
+    known = [name for name, _ in nodes(config) if name != key and not name.startswith("hydra.")]
+    parent, _, name = key.rpartition(".")
+    beside = [each for each in known if each.rpartition(".")[0] == parent]
+    found = close_keys(name, beside) or close_keys(name, known)
+    return f"Did you mean {' or '.join(found)}?" if found else ""
+
+
+def close_keys(name: str, keys: Sequence[str]) -> list[str]:
+    """The keys whose last part is near a name, or has it for its initials, such as lr."""
+    last_parts = {key: key.rpartition(".")[2] for key in keys}
+    close = close_matches(name, set(last_parts.values()))
+    close += [
+        part
+        for part in last_parts.values()
+        if len(name) > 1 and "".join(word[:1] for word in part.split("_")).endswith(name)
+    ]
+    return [key for key, part in last_parts.items() if part in close]
+
+
+def close_matches(name: str, names: Iterable[str]) -> list[str]:
+    """The names that are near another one."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, names, cutoff=0.75)

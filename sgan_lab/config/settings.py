@@ -4,28 +4,33 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-# Where a run is stored and how it is shown.
+# Where a run is stored and how it is shown or computed, without an effect on its result.
 CIRCUMSTANCES = ("logger", "callbacks", "resume", "sweep", "hydra")
+CIRCUMSTANCES += ("sample_interval", "log_interval", "cuda_graph")
+LOADER = "sgan_lab.data.load.load"  # of data sets that have a name, and are the same in any folder
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key; the group's `_target_` is its last name: {"model": "SGAN"}.
+    """Settings by dotted key, without `CIRCUMSTANCES`; a group's own is its name.
 
-    A key of a group that repeats a top-level key, such as model.iterations, is left out, and so is
-    a data.label_seed that is the seed, and the folder of data sets that are the same in every
-    folder.
+    The name is the last one of its `_target_`, {"model": "SGAN"}, or that of a data set. A key of a
+    group that repeats a top-level key, such as model.iterations, is left out, and so is a
+    data.label_seed that is the seed.
     """
     settings = {}
     for group, value in config.items():
+        if group in CIRCUMSTANCES:
+            continue
         if not isinstance(value, dict):
             settings[group] = plain(value)
             continue
+        named = value.get("_target_") == LOADER
         for key, of_group in value.items():
-            if key == "_target_":
+            if key == ("name" if named else "_target_"):
                 settings[group] = str(of_group).rsplit(".", 1)[-1]
             elif key == "label_seed" and of_group == config.get("seed"):
                 continue
-            elif key not in config and not is_place(group, key, value):
+            elif key not in config and not (named and key in ("_target_", "root")):
                 settings[f"{group}.{key}"] = plain(of_group)
     return settings
 
@@ -35,14 +40,9 @@ def plain(value: Any) -> int | float | str | None:
     return value if isinstance(value, int | float | str | None) else str(value)
 
 
-def is_place(group: str, key: str, settings: dict[str, Any]) -> bool:
-    """Whether a setting is the folder of a data set that is the same everywhere."""
-    known = str(settings.get("_target_")).endswith(".load.load")
-    return (group, key) == ("data", "root") and known
-
-
 def experiment_settings(config: DictConfig) -> dict[str, Any]:
-    """The flat settings that a run's result depends on: all groups but `CIRCUMSTANCES`."""
-    keys = [key for key in config if key not in CIRCUMSTANCES]
-    chosen = OmegaConf.masked_copy(config, keys)  # the others may not be resolvable yet
-    return flatten(OmegaConf.to_container(chosen, resolve=True))
+    """The flat settings that a run's result depends on, and what a run cannot change midway."""
+    # The circumstances may not be resolvable yet.
+    chosen = OmegaConf.masked_copy(config, [key for key in config if key not in CIRCUMSTANCES])
+    settings = flatten(OmegaConf.to_container(chosen, resolve=True))
+    return settings | {"sample_interval": config.get("sample_interval")}

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from sgan_lab.config.files import load_config
+from sgan_lab.config.files import load_run_config
 from sgan_lab.config.targets import DATA_FUNCTIONS
 from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.data.image_folder import class_images
@@ -100,7 +100,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
     """
     path = folder / "config.yaml"
     try:
-        settings = OmegaConf.to_container(load_config(path))["data"]
+        settings = OmegaConf.to_container(load_run_config(folder))["data"]
         target = str(settings.pop("_target_"))
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())

@@ -1,61 +1,171 @@
-"""Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short."""
+"""Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short.
+
+The folder may come from a stranger. Of its Hydra files only overrides of the program's own keys are
+taken over, and of those none that names a class, a file or a resolver that could do harm.
+"""
 
 import json
-from collections.abc import Sequence
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.files import load_config
+from sgan_lab.config.files import load_config, load_run_config
 from sgan_lab.config.settings import experiment_settings
+from sgan_lab.config.targets import is_trusted, nodes
 from sgan_lab.errors import ConfigError
 from sgan_lab.jobs.status import read_status
 
 RUN, SWEEP = "resume", "sweep.resume"
 LENGTH = ("iterations", "model.epochs")  # of training; may grow when a run is resumed
+PLACE = "data.root"  # data may have moved
+# Overrides of Hydra that are given for each run or sweep, or by the program itself.
+OF_EACH = ("hydra.mode", "hydra.run.dir", "hydra.sweep.dir")
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
+FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # keys of callbacks, loggers and the Trainer
+HARMLESS = re.compile(r"\$\{([\w.@/\[\]-]+|(now|hydra):[^${}]*)\}")  # interpolations
 
 
 def complete_arguments(arguments: Sequence[str]) -> list[str]:
     """Command line arguments with `resume=PATH` or `sweep.resume=PATH` completed from PATH.
 
-    The folder is that of the earlier run or sweep, and so are its overrides: of a run those that
-    are not given anew, of a sweep those of its grid where no other is given.
+    The folder is that of the earlier run or sweep, and so are its overrides, but for those whose
+    key is given again.
 
     Raises:
-        ConfigError: PATH is not the folder of a run or sweep.
+        ConfigError: PATH is not the folder of a run or sweep, or an override there is not trusted.
+        DataError: it is of version 0.1.
     """
+    options, _ = get_args_parser().parse_known_args(arguments)
+    given = list(options.overrides or [])
     for key in (RUN, SWEEP):
-        found = [text for text in arguments if text.startswith(f"{key}=")]
-        if found and (path := found[-1].partition("=")[2]) not in ("", "null"):
-            dropped = ("-m", "--multirun")  # hydra.mode says it, and overrides stand together
-            others = [
-                text for text in arguments if text not in dropped and not text.startswith(f"{key}=")
-            ]
-            return completed(key, path, others)
+        found = [text for text in given if text.startswith(f"{key}=")]
+        if found and (path := path_of(found[-1])) not in ("", "null"):
+            others = [text for text in given if text not in found]
+            kept = [text for text in arguments if text not in (*given, "-m", "--multirun")]
+            return [*kept, *completed(key, path, others, options.config_dir)]
     return list(arguments)
 
 
-def completed(key: str, path: str, others: Sequence[str]) -> list[str]:
-    """The arguments that go on with the run or sweep in `path`, see `complete_arguments`."""
-    file = Path(path) / ("multirun.yaml" if key == SWEEP else ".hydra/hydra.yaml")
+def path_of(argument: str) -> str:
+    """The path that `resume=PATH` gives: as it is where it exists, else by Hydra's quoting."""
+    path = argument.partition("=")[2]
+    if not Path(path).exists():
+        try:
+            value = OverridesParser.create().parse_override(argument).value()
+        except HydraException:
+            return path
+        return value.replace(r"\${", "${") if isinstance(value, str) else path
+    return path
+
+
+def completed(key: str, path: str, given: Sequence[str], config_dir: str | None) -> list[str]:
+    """The overrides that go on with the run or sweep in `path`, see `complete_arguments`."""
+    is_sweep = key == SWEEP
+    kind = "sweep" if is_sweep else "run"
+    folders = sorted(Path(path).glob("*/")) if is_sweep else [Path(path)]
+    for folder in [each for each in folders if (each / "config.yaml").is_file()][:1]:
+        load_run_config(folder)  # of this version
+    file = Path(path) / ("multirun.yaml" if is_sweep else ".hydra/hydra.yaml")
+    parser = OverridesParser.create()
     try:
-        earlier = load_config(file).hydra.overrides
-        task, of_hydra = list(earlier.task), list(earlier.hydra)
-        if not all(isinstance(text, str) and text[:1] not in ("", "-") for text in task + of_hydra):
-            raise ValueError("these are no overrides")  # but options, or nothing at all
+        earlier = OmegaConf.to_container(load_config(file))["hydra"]
+        task, of_hydra = (earlier["overrides"][name] for name in ("task", "hydra"))
+        sources = earlier.get("runtime", {}).get("config_sources", [])
+        dirs = [each["path"] for each in sources if each["provider"] == "command-line"]
+        if any(text.startswith("-") for text in task):
+            raise ValueError("these are options")
+        task, of_hydra = (
+            [parser.parse_override(text) for text in each] for each in (task, of_hydra)
+        )
     except Exception as error:  # whatever has become of the file
-        kind = "sweep" if key == SWEEP else "run"
         raise ConfigError(
             key, path, f"must be the folder of a {kind}: {file} cannot be read"
         ) from error
-    if key == SWEEP and not all(text.startswith(("-", "hydra")) for text in others):
-        task = []
-    folder = "hydra.sweep.dir" if key == SWEEP else "hydra.run.dir"
-    given = {text.partition("=")[0] for text in others} | {key, folder, "hydra.mode"}
-    kept = [text for text in [*task, *of_hydra] if text.partition("=")[0] not in given]
-    mode = "MULTIRUN" if key == SWEEP else "RUN"
-    return [*others, *kept, f"hydra.mode={mode}", f"{folder}={path}", f"{key}={path}"]
+    parsed = [parser.parse_override(text) for text in given]
+    again = {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
+    named = {str(value).split(".")[0] for name, value in contents(parsed) if is_target(name)}
+
+    ignored = (*again, *OF_EACH, EXCLUDED, RUN, SWEEP)
+    missing, kept = [f"--config-dir={each}" for each in dirs if not config_dir], []
+    for override in [*task, *of_hydra]:
+        name = override.get_key_element().lstrip("+~")
+        if name in again and name not in OF_EACH:
+            kept.append(again.pop(name))
+        elif re.split(r"[./@]", name)[0] == "hydra":
+            missing += [override.input_line] if name not in ignored else []
+        elif name not in ignored:
+            check_override(key, path, override, named)
+            kept.append(override.input_line)
+    if missing:
+        text = shlex.join(missing)
+        print(f"Not taken over from the earlier {kind}: {text}; give it again.", file=sys.stderr)
+    quoted = QuotedString(path.replace("${", r"\${"), Quote.single).with_quotes()
+    folder = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+    ours = {"hydra.mode": "MULTIRUN" if is_sweep else "RUN", folder: quoted, key: quoted}
+    kept += [text for name, text in again.items() if name not in ours]
+    return kept + [f"{name}={value}" for name, value in ours.items()]
+
+
+def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
+    """All values of overrides, at any depth, with their dotted keys; of a sweep, each one's."""
+    for override in overrides:
+        value = override.value()
+        for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+            text = each.text if isinstance(each, QuotedString) else each
+            yield from nodes({override.key_or_group: Override._convert_value(text)})
+
+
+def is_target(name: str) -> bool:
+    """Whether a dotted key is that of a `_target_`."""
+    return name.rpartition(".")[2] == "_target_"
+
+
+def check_override(key: str, path: str, override: Override, named: set[str]) -> None:
+    """Check an override that a run folder holds: it must be one that a stranger may have written.
+
+    Args:
+        key: with which the folder was given.
+        path: of the folder.
+        override: one of the program's own keys.
+        named: packages that the user names again as part of a `_target_`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    is_group = "." not in override.key_or_group or "/" in override.key_or_group
+    reason = None
+    if override.package is not None or ".." in override.key_or_group:
+        reason = "would put a group elsewhere"
+    for name, value in contents([override]):
+        last, text = name.rpartition(".")[2], str(value)
+        if is_target(name) and not is_trusted(value, named):
+            reason = "names a class of another package"
+        elif last in FOLDERS:
+            reason = "names another folder to write to"
+        elif is_group and (text.startswith("/") or ".." in text.split("/")):
+            reason = "names a file outside the configuration"
+        elif "${" in HARMLESS.sub("", text) and not isinstance(value, dict | list):
+            reason = "has an interpolation that could read or make anything"
+    if reason:
+        raise ConfigError(
+            key, path, f"{override.input_line} in it {reason}; give it again to allow it"
+        )
+
+
+def to_go_on(key: str, folder: Path) -> str:
+    """A line that says how to go on with a run or sweep; what it names is for a shell."""
+    config_dir = get_args_parser().parse_known_args()[0].config_dir
+    options = [f"--config-dir={config_dir}"] if config_dir else []
+    return f"To go on: {shlex.join([*options, f'{key}={folder}'])}"
 
 
 def check_resumed_run(config: DictConfig) -> None:
@@ -68,12 +178,13 @@ def check_resumed_run(config: DictConfig) -> None:
     check_place(RUN, path, config.hydra.run.dir)
     check_not_running(RUN, path, folder)
     changed = changed_settings(folder, config)
-    others = {key: values for key, values in changed.items() if key not in LENGTH}
+    others = {key: values for key, values in changed.items() if key not in (*LENGTH, PLACE)}
     if others:
         raise ConfigError(RUN, path, f"was run with {described(others)}; use a new folder")
-    if any(now < then for then, now in changed.values()):
-        raise ConfigError(RUN, path, f"was run with {described(changed)}; it can only grow")
-    if is_complete(folder) and not changed:
+    grown = {key: values for key, values in changed.items() if key in LENGTH}
+    if any(now < then for then, now in grown.values()):
+        raise ConfigError(RUN, path, f"was run with {described(grown)}; it can only grow")
+    if is_complete(folder) and not grown:
         raise ConfigError(RUN, path, f"has finished; give a greater {' or '.join(LENGTH)}")
 
 
@@ -144,12 +255,11 @@ def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, A
     """The settings in which a run folder's config.yaml differs, then and now, by key.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, or of version 0.1.
     """
-    file = folder / "config.yaml"
-    if not file.is_file():
+    if not (folder / "config.yaml").is_file():
         return {}
-    then, now = (experiment_settings(each) for each in (load_config(file), config))
+    then, now = (experiment_settings(each) for each in (load_run_config(folder), config))
     return {
         key: (then.get(key), now.get(key))
         for key in sorted(then.keys() | now.keys())

@@ -16,15 +16,21 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from sgan_lab.config.checks import check_folder, check_loggers, check_values, exit_on_error, explain
+from sgan_lab.config.checks import check_values, exit_on_error, explain
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.evaluation.metrics import METRICS, check_metric, title
+from sgan_lab.jobs.checks import check_folder, check_loggers
 from sgan_lab.jobs.process import run_in_process
-from sgan_lab.jobs.resume import SWEEP, changed_settings, check_resumed_sweep, complete_run
+from sgan_lab.jobs.resume import (
+    EXCLUDED,
+    SWEEP,
+    changed_settings,
+    check_resumed_sweep,
+    complete_run,
+    to_go_on,
+)
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
-from sgan_lab.jobs.terminal import JobsProgress
 
-EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 POLL = 1  # seconds between two looks at the jobs' states
 
 
@@ -197,6 +203,8 @@ class SweepProgress(threading.Thread):
     """
 
     def __init__(self, folder: Path, num_jobs: int | None, metric: str) -> None:
+        from sgan_lab.jobs.terminal import JobsProgress  # rich takes its time
+
         super().__init__(daemon=True)
         self.folder = folder
         self.metric = metric
@@ -271,4 +279,4 @@ def write_report(folder: Path, metric: str) -> None:
     without_result = (runs.status != "finished").sum()
     if without_result:
         print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
-        print(f"To go on: sweep.resume={folder}")
+        print(to_go_on(SWEEP, folder))

@@ -9,7 +9,8 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from sgan_lab.evaluation.metrics import shown
-from sgan_lab.terminal import printable, training_progress
+from sgan_lab.progress import training_progress
+from sgan_lab.terminal import printable
 
 
 class JobsProgress:

@@ -13,7 +13,7 @@ from sgan_lab.algorithms.base import GAN
 from sgan_lab.data.containers import LabeledImages
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.metrics import measure, scalars
-from sgan_lab.terminal import training_progress
+from sgan_lab.progress import training_progress
 
 
 class ProgressBar(Callback):

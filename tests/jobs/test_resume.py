@@ -4,16 +4,20 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import ConfigError, DataError
-from sgan_lab.jobs.resume import changed_settings, complete_arguments, complete_run
+from sgan_lab.jobs.resume import RUN as RESUME
+from sgan_lab.jobs.resume import changed_settings, complete_arguments, complete_run, to_go_on
 from sgan_lab.jobs.status import Status, read_status, write_status
 from tests.builders import make_run
 from tests.processes import RUN, TINY, results, succeed, wait_for
@@ -82,33 +86,189 @@ def test_a_run_may_grow_but_not_change(command_line, tmp_path):
     assert grown["iterations"] == long["iterations"] == 3
 
 
-def test_arguments_are_completed_from_the_sweep(tmp_path):
-    overrides = {
-        "task": ["seed=0,1", "data=digits"],
-        "hydra": ["hydra.mode=MULTIRUN", "hydra/launcher=x"],
-    }
-    OmegaConf.save({"hydra": {"overrides": overrides}}, tmp_path / "multirun.yaml")
+def save_overrides(folder, task, of_hydra=(), name=".hydra/hydra.yaml", **hydra):
+    """The file in which Hydra leaves the overrides of a run, or of a sweep."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    content = {"overrides": {"task": list(task), "hydra": list(of_hydra)}, **hydra}
+    OmegaConf.save({"hydra": content}, folder / name)
+    return folder
+
+
+def test_arguments_are_completed_from_the_sweep(tmp_path, capsys):
+    grid = ["seed=0,1", "data=digits", "+experiment=mine"]
+    of_hydra = ["hydra.mode=MULTIRUN", "hydra/launcher=joblib", "+hydra.job.env_set={PATH: x}"]
+    save_overrides(tmp_path, grid, of_hydra, "multirun.yaml")
     resume = f"sweep.resume={tmp_path}"
-    end = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={tmp_path}", resume]
-    grid, launcher = ["seed=0,1", "data=digits"], "hydra/launcher=x"
-    assert complete_arguments([resume]) == [*grid, launcher, *end]
-    assert complete_arguments(["-m", "seed=5", resume]) == ["seed=5", launcher, *end]
-    assert complete_arguments([resume, "hydra/launcher=y"]) == ["hydra/launcher=y", *grid, *end]
+    quoted = f"'{tmp_path}'"
+    end = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={quoted}", f"sweep.resume={quoted}"]
+
+    def completed(*arguments):
+        return complete_arguments([*arguments, resume])
+
+    assert completed() == [*grid, *end]
+    left_out = capsys.readouterr().err
+    assert left_out.startswith("Not taken over from the earlier sweep: hydra/launcher=joblib ")
+    assert left_out.count("\n") == 1
+    assert "env_set" in left_out
+    assert completed("-m", "seed=5") == ["seed=5", *grid[1:], *end]
+    assert completed("hydra/launcher=y") == [*grid, "hydra/launcher=y", *end]
+    assert "launcher" not in capsys.readouterr().err.split("\n")[-2]
+    assert completed("num_threads=2", "data=mnist") == [
+        *["seed=0,1", "data=mnist", "+experiment=mine", "num_threads=2"],
+        *end,
+    ]
+    for options in (["--config-dir", "conf"], ["--config-dir=conf"]):
+        assert complete_arguments([*options, resume, "seed=2"]) == [
+            *options,
+            "seed=2",
+            *grid[1:],
+            *end,
+        ]
     assert complete_arguments(["seed=1"]) == ["seed=1"]
     with pytest.raises(ConfigError, match=r"sweep.resume=/absent: must be the folder of a sweep"):
         complete_arguments(["sweep.resume=/absent"])
 
 
 def test_arguments_are_completed_from_the_run(tmp_path):
-    overrides = {"task": ["seed=3", "data=digits"], "hydra": ["hydra.run.dir=elsewhere"]}
-    (tmp_path / ".hydra").mkdir()
-    OmegaConf.save({"hydra": {"overrides": overrides}}, tmp_path / ".hydra" / "hydra.yaml")
+    save_overrides(tmp_path, ["seed=3", "data=digits", "resume=old"], ["hydra.run.dir=elsewhere"])
     assert complete_arguments(["seed=4", f"resume={tmp_path}"]) == [
         *["seed=4", "data=digits", "hydra.mode=RUN"],
-        *[f"hydra.run.dir={tmp_path}", f"resume={tmp_path}"],
+        *[f"hydra.run.dir='{tmp_path}'", f"resume='{tmp_path}'"],
     ]
     with pytest.raises(ConfigError, match=r"resume=/absent: must be the folder of a run"):
         complete_arguments(["resume=/absent"])
+
+
+def test_a_folder_of_configurations_is_to_be_given_again(tmp_path, capsys):
+    sources = [{"path": "/mine", "provider": "command-line"}, {"path": "x", "provider": "main"}]
+    save_overrides(tmp_path, ["experiment=mine"], runtime={"config_sources": sources})
+    complete_arguments([f"resume={tmp_path}"])
+    assert "Not taken over from the earlier run: --config-dir=/mine;" in capsys.readouterr().err
+    complete_arguments(["--config-dir=/mine", f"resume={tmp_path}"])
+    assert capsys.readouterr().err == ""
+
+
+NAMES = [
+    "seed=1,model=sgan",
+    "a (b) c",
+    "it's",
+    'a"b',
+    "ä日本",
+    "a,b",
+    "[x]",
+    "${seed}",
+    "a\\b",
+    "a: {b}",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_quoted_by_hydras_rules_and_the_hint_by_the_shells(tmp_path, monkeypatch, name):
+    folder = save_overrides(tmp_path / name, ["seed=3"])
+    monkeypatch.setattr(sys, "argv", ["run", "--config-dir", "my conf", "seed=3"])
+    command = to_go_on(RESUME, folder).removeprefix("To go on: ")
+    options = shlex.split(command)
+    assert options == ["--config-dir=my conf", f"resume={folder}"]
+    for argument in (options[1], complete_arguments(options[1:])[-1]):
+        *_, run_dir, resume = complete_arguments([argument])
+        with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+            config = compose("config", [run_dir, resume], return_hydra_config=True)
+        assert config.resume == config.hydra.run.dir == str(folder)
+
+
+HOSTILE = [
+    ["model._target_=os.system"],
+    ["+callbacks.x={_target_: subprocess.Popen, args: [touch, x]}"],
+    ["+callbacks.x._target_=sgan_lab.jobs.sweep.clear"],
+    ["+callbacks.x={a: [{_target_: torch.load}]}"],
+    ["data._target_=mine.data,other.data"],
+    ["+callbacks.x={_target_: '${y}'}"],
+    ["model=../../evil"],
+    ["experiment=/tmp/evil"],
+    ["logger=[tensorboard,../evil]"],
+    ["+model@hydra.callbacks=evil"],
+    ["model@_global_=evil"],
+    ["data.root=${oc.env:SECRET}"],
+    ["data.root='${oc.${x}:SECRET}'"],
+    ["data.root='\\${oc.env:SECRET}'"],
+    ["callbacks.x={y: '${oc.create:{_target_: os.system}}'}"],
+    ["callbacks.checkpoint.dirpath=/home"],
+    ["logger.tensorboard={save_dir: /home}"],
+]
+
+
+@pytest.mark.parametrize("task", HOSTILE, ids=lambda task: task[0])
+def test_a_strangers_override_that_could_do_harm_is_refused(tmp_path, task):
+    save_overrides(tmp_path, ["seed=3", *task])
+    with pytest.raises(ConfigError, match=r"give it again to allow it"):
+        complete_arguments([f"resume={tmp_path}"])
+    save_overrides(tmp_path, ["seed=0,1", *task], name="multirun.yaml")
+    with pytest.raises(ConfigError, match=r"give it again to allow it"):
+        complete_arguments([f"sweep.resume={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("task", "again"),
+    [
+        (
+            ["model._target_=mine.Model", "+callbacks.x._target_=mine.x.Callback"],
+            ["model._target_="],
+        ),
+        (["callbacks.checkpoint.dirpath=/home"], ["callbacks.checkpoint.dirpath=/home"]),
+    ],
+)
+def test_what_the_user_names_again_is_allowed(tmp_path, task, again):
+    again = [f"{text}mine.Model" if text.endswith("_target_=") else text for text in again]
+    save_overrides(tmp_path, ["seed=3", *task])
+    found = complete_arguments([*again, f"resume={tmp_path}"])
+    assert found[: len(task) + 1] == ["seed=3", *task]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        ["model=vat", "data.root=../data", "data.classes=[3,5]", "experiment=best"],
+        ["model.learning_rate=${model.weight}", "+trainer.max_time=${now:%d}:00:00:00"],
+        ["+callbacks.x._target_=pytorch_lightning.callbacks.LearningRateMonitor"],
+        ["~callbacks.samples", "model.weight=1,2", "seed=range(3)", "model=glob(*)"],
+    ],
+)
+def test_harmless_overrides_are_taken_over(tmp_path, task):
+    save_overrides(tmp_path, task)
+    assert complete_arguments([f"resume={tmp_path}"])[: len(task)] == task
+
+
+@pytest.mark.parametrize(
+    "of_hydra",
+    [
+        "+hydra.job.env_set={PATH: /evil}",
+        "hydra.output_subdir=../evil",
+        "hydra/launcher=evil",
+        "hydra.launcher._target_=os.system",
+        "+hydra.callbacks.x._target_=os.system",
+        "~hydra.callbacks.check_config",
+        "hydra.searchpath=[file:///evil]",
+        "hydra/job_logging=evil",
+    ],
+)
+@pytest.mark.parametrize("place", ["task", "hydra"])
+def test_nothing_of_hydras_own_is_taken_over(tmp_path, capsys, of_hydra, place):
+    task, others = (["seed=3", of_hydra], []) if place == "task" else (["seed=3"], [of_hydra])
+    save_overrides(tmp_path, task, others)
+    assert complete_arguments([f"resume={tmp_path}"])[:2] == ["seed=3", "hydra.mode=RUN"]
+    assert "Not taken over from the earlier run" in capsys.readouterr().err
+
+
+def test_a_run_of_version_0_1_is_not_gone_on_with(tmp_path):
+    save_overrides(tmp_path, ["seed=3"])
+    OmegaConf.save({"model": {"_target_": "sgan_lab.sgan.SGAN"}}, tmp_path / "config.yaml")
+    with pytest.raises(DataError, match=r"is a run of sgan_lab 0\.1"):
+        complete_arguments([f"resume={tmp_path}"])
+    save_overrides(tmp_path / "sweep", ["seed=3,4"], name="multirun.yaml")
+    (tmp_path / "sweep" / "seed=3").mkdir()
+    (tmp_path / "config.yaml").rename(tmp_path / "sweep" / "seed=3" / "config.yaml")
+    with pytest.raises(DataError, match=r"is a run of sgan_lab 0\.1"):
+        complete_arguments([f"sweep.resume={tmp_path / 'sweep'}"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,411 @@
+"""The keys of the configuration: type, range and meaning of each. Defaults stand in `conf/`.
+
+A data set, model or callback is chosen by its `_target_`; `CLASSES` has the settings of those of
+this package. Those of a class of the user's own are its own matter.
+"""
+
+import os
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+
+# Before the import: pydantic would look through all installed packages for plugins, 30 ms.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+
+from sgan_lab.data.catalog import DATA_SETS
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+IN_WORDS = {  # texts by their pattern
+    r"^[^\x00]*[^\s\x00][^\x00]*$": "a text that is not empty",
+    r"^[A-Za-z_]\w*$": "a name",
+}
+Text, Name = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
+Pixels = Annotated[int, Field(ge=4, le=4096)]
+BatchSize = Annotated[int, Field(ge=1, le=100_000)]
+GridSize = Annotated[int, Field(ge=1, le=10_000)]
+Batches = Annotated[int, Field(ge=1, le=1000)]
+Channels = Annotated[  # True and 1.0 equal 1
+    Literal[1, 3], BeforeValidator(lambda value: value if type(value) is int else None)
+]
+Group = dict[str, Any]
+CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "pattern")
+
+
+class Settings(BaseModel):
+    """Settings by key; no others, and each of exactly its type."""
+
+    model_config = STRICT
+
+
+class Sweep(Settings):
+    """The group `sweep`."""
+
+    resume: Text | None = Field(
+        description="folder of an earlier sweep: run what failed or did not finish"
+    )
+    metric: Name = Field(description="metric that the report compares and a sweeper maximizes")
+
+
+class Root(Settings):
+    """The configuration, but for what is in its groups."""
+
+    seed: Seed = Field(description="of all random draws")
+    iterations: Count = Field(description="iterations of training, of all models but supervised")
+    sample_interval: Count = Field(
+        description="iterations between two log lines, checkpoints and grids of images"
+    )
+    log_interval: Count = Field(description="iterations between two points of the curves")
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        description="CPU threads; null for the cores, or a job's share of them"
+    )
+    cuda_graph: bool = Field(
+        description="on one GPU, record iterations and replay them: faster, with the same results"
+    )
+    compile: Literal[None, "inductor", "eager"] = Field(
+        description="backend of torch.compile, for GPUs"
+    )
+    resume: Text | None = Field(description="folder of an earlier run: go on from its checkpoint")
+    sweep: Sweep = Field(description="of sweeps")
+    data: Group = Field(description="data set and its split")
+    model: Group = Field(description="the algorithm and its settings")
+    trainer: Group = Field(description="arguments of Lightning's Trainer")
+    logger: Group = Field(description="loggers by name")
+    callbacks: Group = Field(description="callbacks by name")
+
+
+class Data(Settings):
+    """What all data sets have."""
+
+    num_labeled: Count = Field(
+        description="labeled training images; the others are the unlabeled set"
+    )
+    labeled_split: Literal["first", "balanced", "random"] = Field(
+        description="the first images, the first of each class, or random ones of each class"
+    )
+    label_seed: Seed = Field(description="of labeled_split=random")
+    num_validation: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        description="training images held out to choose settings by, the last of each class"
+    )
+    batch_size: BatchSize = Field(description="images, labeled and unlabeled each")
+    augmentation: Annotated[float, Field(ge=0, le=3)] = Field(
+        description="strength of the random shifts, turns and shears of training images"
+    )
+
+
+class CatalogData(Data):
+    """A published data set."""
+
+    name: Literal[tuple(DATA_SETS)] = Field(description="of the data set")
+    root: Text = Field(ABSENT, description="folder of the data, downloaded there when absent")
+    classes: list[str | int] | None = Field(
+        ABSENT, description="names of the classes to learn; null for all"
+    )
+    unlabeled_classes: list[str | int] | None = Field(
+        ABSENT, description="names of the classes of the unlabeled images; null for those to learn"
+    )
+
+
+class ImageFolder(Data):
+    """Images of the user's own."""
+
+    root: Text = Field(description="folder that holds labeled/, unlabeled/ and test/")
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
+        description="[height, width] in pixels; images of another size are resized"
+    )
+    channels: Channels = Field(description="1 for gray, 3 for color")
+    num_labeled: Count | None = Field(description="labeled images; null for all in labeled/")
+
+
+class Model(Settings):
+    """What all models have.
+
+    Attributes:
+        limits: of keys outside the model, narrower than those keys' own.
+        unsupported: arguments of the Trainer that the model cannot train with, and their values
+            that have no effect.
+    """
+
+    limits: ClassVar[dict[str, Any]] = {}
+    unsupported: ClassVar[dict[str, Any]] = {}
+
+
+class Discriminating(Model):
+    """A model whose discriminator can be chosen."""
+
+    discriminator: Literal["strided", "pooling", "mlp"] = Field(
+        ABSENT, description="strided: the tutorial's network; pooling: a better classifier, slower"
+    )
+
+
+class Supervised(Discriminating):
+    """The discriminator trained on the labeled images alone."""
+
+    epochs: Count = Field(description="passes over the labeled images")
+    learning_rate: Positive = Field(description="of Adam")
+
+
+class Iterated(Model):
+    """A model whose training is measured in iterations."""
+
+    iterations: Count = Field(description="of training")
+
+
+class Classifier(Iterated, Discriminating):
+    """A classifier that learns from unlabeled images, too, without a generator."""
+
+    learning_rate: Positive = Field(description="of Adam")
+    learning_rate_decay: Fraction = Field(
+        description="last fraction of the iterations, in which the learning rate falls to zero"
+    )
+    weight: Weight = Field(description="of the loss on unlabeled images; on labeled ones it is 1")
+    ramp_up: Fraction = Field(
+        description="first fraction of the iterations, in which the weight rises"
+    )
+    unlabeled_batches: Batches = Field(ABSENT, description="with each labeled one")
+
+
+class PseudoLabel(Classifier):
+    """Pseudo-Label (Lee 2013)."""
+
+    threshold: BelowOne = Field(
+        description="what the probability of a class must exceed to label an image"
+    )
+
+
+class PiModel(Classifier):
+    """The Pi-model (Laine and Aila 2017)."""
+
+    target_dropout: bool = Field(ABSENT, description="in the pass whose classes are the targets")
+    distribution_alignment: bool = Field(
+        ABSENT, description="targets with the labels' class frequencies"
+    )
+
+
+class MeanTeacher(PiModel):
+    """Mean Teacher (Tarvainen and Valpola 2017)."""
+
+    averaging_rate: Positive = Field(
+        description="the teacher moves this / iterations of the way to the student each iteration"
+    )
+
+
+class VAT(Classifier):
+    """Virtual adversarial training (Miyato et al. 2018)."""
+
+    epsilon: Positive = Field(description="norm of the perturbation over all pixels")
+    power_iterations: Batches = Field(
+        description="steps that find the direction of the perturbation"
+    )
+    entropy_weight: Weight = Field(description="of the entropy of unlabeled images")
+
+
+class GAN(Iterated):
+    """A model with a generator; it steps its optimizers by itself."""
+
+    unsupported = {
+        "gradient_clip_val": None,
+        "gradient_clip_algorithm": None,
+        "accumulate_grad_batches": 1,
+    }
+
+
+class SGAN(GAN, Discriminating):
+    """The tutorial's SGAN."""
+
+    generator_channels: Pixels = Field(
+        ABSENT, description="of the generator's first feature map, a half and a quarter in the next"
+    )
+    labeled_learning_rate: Positive = Field(description="step 1, labeled images")
+    unlabeled_learning_rate: Positive = Field(
+        description="steps 2 and 3, unlabeled and generated images"
+    )
+    generator_learning_rate: Positive = Field(description="step 4")
+
+
+class ImprovedSGAN(SGAN):
+    """The SGAN with switches for what improves it."""
+
+    joint_update: bool = Field(
+        ABSENT,
+        description="one discriminator step instead of three, with the unlabeled learning rate",
+    )
+    feature_matching: bool = Field(
+        ABSENT, description="the generator matches mean features of real images"
+    )
+    label_smoothing: BelowOne = Field(
+        ABSENT, description="the target of the real step is 1 minus this"
+    )
+    consistency_weight: Weight = Field(
+        ABSENT, description="of the Pi-model's loss in the real step"
+    )
+    distribution_alignment: bool = Field(
+        ABSENT, description="consistency targets with the labels' class frequencies"
+    )
+    unlabeled_batches: Batches = Field(
+        ABSENT, description="in the real step, with each labeled one"
+    )
+    averaging_rate: Positive | None = Field(
+        ABSENT,
+        description="the classifier moves this / iterations of the way each iteration; "
+        "null for no running average",
+    )
+    learning_rate_decay: Fraction = Field(
+        ABSENT, description="last fraction of the iterations, in which the rates fall to zero"
+    )
+
+
+class FeatureMatching(GAN):
+    """Feature matching (Salimans et al. 2016)."""
+
+    # Batch normalization has no variance to divide by in a batch of one.
+    limits = {
+        "data.batch_size": Annotated[int, Field(ge=2, le=100_000)],
+        "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
+    }
+
+    learning_rate: Positive = Field(description="of the discriminator")
+    beta1: BelowOne = Field(description="decay of the first moment of Adam")
+    beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")
+    unlabeled_weight: Positive = Field(
+        description="of the loss on unlabeled and generated images; on labeled ones it is 1"
+    )
+    averaging_rate: Positive = Field(
+        description="the classifier moves this / iterations of the way each iteration"
+    )
+
+
+class BadGAN(FeatureMatching):
+    """Bad GAN (Dai et al. 2017)."""
+
+    generator_learning_rate: Positive = Field(description="of the generator")
+    unlabeled_weight: Weight = Field(description="of real or fake: unlabeled and generated images")
+    entropy_weight: Weight = Field(description="of the conditional entropy of unlabeled images")
+    feature_matching_weight: Weight = Field(description="of the generator's feature matching")
+    pull_away_weight: Weight = Field(description="of the generator's term for a high entropy")
+    low_density_weight: Weight = Field(description="of the generator's term for low densities")
+    low_density_start: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        description="iterations before that term"
+    )
+    density_epochs: Count = Field(
+        description="passes over the unlabeled images that train the density model"
+    )
+
+
+class Trainer(Settings):
+    """Arguments of Lightning's Trainer; it checks the others itself."""
+
+    model_config = STRICT | ConfigDict(extra="allow")
+    in_place_of: ClassVar[dict[str, str]] = {
+        "max_steps": "iterations",
+        "max_epochs": "model.epochs",
+    }
+
+    precision: Literal["32-true", "bf16-mixed"] = Field(ABSENT, description="of the arithmetic")
+
+
+class ProgressBar(Settings):
+    """Shows the iterations of a run."""
+
+
+class SampleGrid(Settings):
+    """Logs generated images."""
+
+    num_images: GridSize = Field(description="images in the grid")
+
+
+class Checkpoints(Settings):
+    """Writes checkpoints at each sample interval."""
+
+    dirpath: Text = Field(description="folder for the checkpoints")
+    keep: Count = Field(description="how many are kept, the newest")
+
+
+CLASSES: dict[str, dict[str, type[Settings]]] = {
+    "data": {
+        "sgan_lab.data.load.load": CatalogData,
+        "sgan_lab.data.image_folder.image_folder": ImageFolder,
+    },
+    "model": {
+        "sgan_lab.algorithms.sgan.SGAN": SGAN,
+        "sgan_lab.algorithms.improved_sgan.ImprovedSGAN": ImprovedSGAN,
+        "sgan_lab.algorithms.feature_matching.FeatureMatching": FeatureMatching,
+        "sgan_lab.algorithms.bad_gan.BadGAN": BadGAN,
+        "sgan_lab.algorithms.supervised.Supervised": Supervised,
+        "sgan_lab.algorithms.pseudo_label.PseudoLabel": PseudoLabel,
+        "sgan_lab.algorithms.pi_model.PiModel": PiModel,
+        "sgan_lab.algorithms.mean_teacher.MeanTeacher": MeanTeacher,
+        "sgan_lab.algorithms.vat.VAT": VAT,
+    },
+    "trainer": {"pytorch_lightning.Trainer": Trainer},
+    "logger": {},
+    "callbacks": {
+        "sgan_lab.training.callbacks.ProgressBar": ProgressBar,
+        "sgan_lab.training.callbacks.SampleGrid": SampleGrid,
+        "sgan_lab.training.checkpoints.Checkpoints": Checkpoints,
+    },
+}
+
+
+def allowed(kind: Any) -> str:
+    """What an annotation allows, in words, such as "an integer >= 1 and < 2^31 or null"."""
+    limits: dict[str, Any] = {}
+    if get_origin(kind) is Annotated:
+        kind, *metadata = get_args(kind)
+        for each in metadata:
+            for limit in each.metadata if isinstance(each, FieldInfo) else [each]:
+                limits |= {
+                    name: getattr(limit, name) for name in CONSTRAINTS if hasattr(limit, name)
+                }
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join('null' if part is None else str(part) for part in parts)}"
+    if get_origin(kind) is list:
+        size = limits.get("min_length")
+        return f"a list of {size}, each {allowed(parts[0])}" if size else "a list"
+    if kind is int:
+        end = (
+            f"{limits['ge']} to {limits['le']}"
+            if "le" in limits
+            else f">= {limits['ge']} and < 2^31"
+        )
+        return f"an integer {end}"
+    if kind is float:
+        if "gt" in limits:
+            return f"a finite number > {limits['gt']}"
+        end = f"<= {limits['le']}" if "le" in limits else f"< {limits['lt']}"
+        return f"a number >= {limits['ge']} and {end}"
+    if kind is str:
+        return IN_WORDS[limits["pattern"]]
+    if kind in (bool, NoneType):
+        return "null" if kind is NoneType else "one of False, True"
+    if NoneType in parts:
+        return " or ".join(map(allowed, parts))
+    return "a group of settings"
+
+
+def matches(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation allows."""
+    try:
+        TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(
+            value
+        )
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""Checks of the folders that a run writes to, before Hydra makes the first of them."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from sgan_lab.config.checks import check_values, exit_on_error
+from sgan_lab.errors import ConfigError
+from sgan_lab.jobs.resume import check_resumed_run
+
+
+class CheckConfig(Callback):
+    """Hydra callback: ends the program with one message where a run's configuration is not allowed.
+
+    Of sweeps, see `sgan_lab.jobs.sweep.Sweep`.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Check one run."""
+        with exit_on_error((Exception,)):
+            check_values(config)
+            check_loggers(config)
+            if config.resume is None:
+                check_folder("hydra.run.dir", config.hydra.run.dir)
+            else:
+                check_resumed_run(config)
+
+
+def check_folder(key: str, folder: str) -> None:
+    """Make a run folder, and check that it is empty and can be written to.
+
+    Raises:
+        ConfigError: it is not, or cannot.
+    """
+    make_writable(key, folder)
+    if any(Path(folder).iterdir()):
+        raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
+
+
+def check_loggers(config: DictConfig) -> None:
+    """Check that a folder named for a logger or callback, other than the run's, can be written to.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    for group, place in (("logger", "save_dir"), ("callbacks", "dirpath")):
+        for name, settings in config[group].items():
+            if place in settings and not OmegaConf.is_interpolation(settings, place):
+                key, folder = f"{group}.{name}.{place}", settings[place]
+                if not isinstance(folder, str) or not folder.strip("\0 "):
+                    raise ConfigError(key, folder, "must be a text that is not empty")
+                make_writable(key, folder)
+
+
+def make_writable(key: str, folder: str) -> None:
+    """Make a folder and write to it.
+
+    Raises:
+        ConfigError: it cannot be made or written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:  # a ValueError for what is no path
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(key, folder, f"cannot be written: {reason}") from error

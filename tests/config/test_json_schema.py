@@ -1,0 +1,86 @@
+import copy
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from sgan_lab.config import json_schema
+from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.config.json_schema import json_schemas
+
+SCHEMAS = json_schemas()
+FILES = {
+    path: path.parent.name if path.parent.name in SCHEMAS else "config"
+    for path in CONFIG_PATH.rglob("*.yaml")
+    if "hydra" not in path.relative_to(CONFIG_PATH).parts
+}
+
+
+def errors(content, schema):
+    return [error.message for error in Draft202012Validator(SCHEMAS[schema]).iter_errors(content)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_file_is_valid_and_would_not_be_with_a_wrong_key(path):
+    content = yaml.safe_load(path.read_text())
+    assert errors(content, FILES[path]) == []
+    places = [content]
+    if FILES[path] in ("logger", "callbacks"):
+        places = [each for each in content.values() if each["_target_"].startswith("sgan_lab.")]
+    if FILES[path] == "trainer":  # Lightning has more keys than are listed
+        places = []
+    for place in places:
+        place["iteratons"] = 1
+        assert errors(content, FILES[path])
+        del place["iteratons"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ("config", {"iterations": 1}, {"iterations": 0}),
+        ("config", {"seed": "${oc.env:SEED}"}, {"seed": "1"}),
+        ("config", {"sweep": {"metric": "accuracy"}}, {"sweep": {"metrics": "accuracy"}}),
+        ("config", {"model": {"discriminator": "mlp"}}, {"model": {"discriminator": "big"}}),
+        ("trial", {"model": {"weight": 1.0}}, {"model": {"wieght": 1.0}}),
+        ("data", {"defaults": ["mnist"], "channels": 3}, {"defaults": ["mnist"], "channels": 2}),
+        ("data", {"_target_": "mine.data", "x": 1}, {"x": 1}),
+        ("model", {"_target_": "mine.Model", "x": 1}, {"defaults": ["sgan"], "x": 1}),
+        ("trainer", {"max_time": "00:01:00:00"}, {"max_steps": 10}),
+        ("trainer", {"precision": "bf16-mixed"}, {"precision": 16}),
+        (
+            "callbacks",
+            {"a": {"_target_": "mine.Callback", "keep": 0}},
+            {"a": {"_target_": "sgan_lab.training.checkpoints.Checkpoints", "keep": 0}},
+        ),
+    ],
+)
+def test_a_good_value_is_valid_and_a_bad_one_is_not(schema, good, bad):
+    assert errors(good, schema) == []
+    assert errors(bad, schema)
+
+
+@pytest.mark.parametrize("group", ["data", "model"])
+def test_keys_go_by_the_class(group):
+    """A key of one class is wrong for another."""
+    files = [path for path, name in FILES.items() if name == group]
+    contents = [yaml.safe_load(path.read_text()) for path in files]
+    contents = [content for content in contents if "defaults" not in content]
+    keys = {key for content in contents for key in content}
+    refused = 0
+    for content in contents:
+        for key in keys - content.keys():
+            value = next(each[key] for each in contents if key in each)
+            refused += bool(errors(copy.deepcopy(content) | {key: value}, group))
+    assert refused
+
+
+def test_the_command_writes_them_and_says_how_an_editor_uses_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["sgan-lab schema"])
+    json_schema.main()
+    assert {path.stem for path in tmp_path.glob("schemas/*.json")} == SCHEMAS.keys()
+    output = capsys.readouterr().out
+    assert "schemas/model.json" in output
+    assert '"conf/model/*.yaml"' in output
+    assert "yaml-language-server" in output

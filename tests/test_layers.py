@@ -17,7 +17,7 @@ LAYERS = [  # a module belongs to the longest of these names that it begins with
     ["algorithms", "evaluation"],
     ["networks", "losses", "data"],
     ["config"],
-    ["errors", "signals", "terminal", "data.catalog"],
+    ["errors", "signals", "terminal", "progress", "data.catalog", "networks.registry"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = {

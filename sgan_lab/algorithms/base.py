@@ -19,7 +19,7 @@ from sgan_lab import losses
 from sgan_lab.algorithms.schedules import linear_decay, ramp_up
 from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
 from sgan_lab.data.containers import SemiSupervisedData
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import make_discriminator
 
 KERAS_EPSILON = 1e-7  # of Adam
 
@@ -57,7 +57,7 @@ class Algorithm(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # the arguments of subclasses, too
-        self.discriminator = DISCRIMINATORS[discriminator](image_shape, len(class_names))
+        self.discriminator = make_discriminator(discriminator, image_shape, len(class_names))
 
     @property
     def classifier(self) -> nn.Module:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sgan_lab.data.catalog import DATA_SETS
+from sgan_lab.networks.registry import DISCRIMINATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
@@ -149,7 +150,7 @@ class Model(Settings):
 class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
-    discriminator: Literal["strided", "pooling", "mlp"] = Field(
+    discriminator: Literal[tuple(DISCRIMINATORS)] = Field(
         ABSENT, description="strided: the tutorial's network; pooling: a better classifier, slower"
     )
 
@@ -280,6 +281,9 @@ class FeatureMatching(GAN):
         "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
     }
 
+    discriminator: Literal["mlp"] = Field(
+        ABSENT, description="the paper's fully connected network"
+    )
     learning_rate: Positive = Field(description="of the discriminator")
     beta1: BelowOne = Field(description="decay of the first moment of Adam")
     beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")

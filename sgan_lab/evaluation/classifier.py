@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sgan_lab.errors import DataError
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
@@ -53,7 +53,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
             for name, weight in weights.items()
             if name.startswith(prefix)
         }
-        network = DISCRIMINATORS[discriminator](image_shape, len(class_names))
+        network = make_discriminator(discriminator, image_shape, len(class_names))
         network.load_state_dict(weights)
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sgan_lab.errors import ExportError, UserError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import make_discriminator
 
 TOLERANCE = 1e-4  # of a logit, between the file's runtime and the classifier
 BATCH_SIZES = (4, 1)  # that are compared; exporters may take a batch of one for a constant
@@ -54,7 +54,7 @@ def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
     with safe_open(path, framework="pt") as file:
         content = file.metadata()
     shape, names = (json.loads(content[key]) for key in ("image_shape", "class_names"))
-    network = DISCRIMINATORS[content["network"]](shape, len(names)).eval()
+    network = make_discriminator(content["network"], shape, len(names)).eval()
     network.load_state_dict(load_file(path))
     return network
 

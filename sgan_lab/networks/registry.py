@@ -1,17 +1,31 @@
-"""Discriminators by name, as `model.discriminator` and checkpoints give it.
+"""Discriminators by name, as `model.discriminator` and checkpoints give it; without torch.
 
-Each is made of (image_shape, num_classes), maps images (N, channels, height, width) in [-1, 1] to
-class logits (N, classes), and has `features`, which maps them to its last hidden layer.
+The class of a discriminator is called with (image_shape, num_classes). The network maps images (N,
+channels, height, width) in [-1, 1] to class logits (N, classes), and its method `features` maps
+them to its last hidden layer.
 """
 
-from torch import nn
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-from sgan_lab.networks.mlp import MLPDiscriminator
-from sgan_lab.networks.pooling import PoolingDiscriminator
-from sgan_lab.networks.tutorial import Discriminator
+if TYPE_CHECKING:
+    from torch import nn
 
-DISCRIMINATORS: dict[str, type[nn.Module]] = {
-    "strided": Discriminator,  # the tutorial's
-    "pooling": PoolingDiscriminator,
-    "mlp": MLPDiscriminator,
+DISCRIMINATORS = {
+    "strided": "sgan_lab.networks.tutorial.Discriminator",
+    "pooling": "sgan_lab.networks.pooling.PoolingDiscriminator",
+    "mlp": "sgan_lab.networks.mlp.MLPDiscriminator",
 }
+
+
+def make_discriminator(
+    name: str, image_shape: tuple[int, int, int], num_classes: int
+) -> "nn.Module":
+    """A new discriminator, its weights drawn by torch's default generator.
+
+    Args:
+        name: key of `DISCRIMINATORS`.
+        image_shape: (channels, height, width) of an image.
+        num_classes: number of classes.
+    """
+    return resolve_name(DISCRIMINATORS[name])(image_shape, num_classes)

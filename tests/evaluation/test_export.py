@@ -12,7 +12,7 @@ import sgan_lab
 from sgan_lab.errors import ExportError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.export import FORMATS, export, main
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 FORMAT_NAMES = ["safetensors", "onnx", "torchscript"]
 
@@ -25,7 +25,7 @@ def run_export(*arguments):
 def make_classifier(discriminator):
     """Color images with odd sides, so that the padding of height and width differ."""
     shape, names = (3, 10, 13), ["cat", "dog", "ä", "[x]"]
-    network = DISCRIMINATORS[discriminator](shape, len(names)).eval()
+    network = make_discriminator(discriminator, shape, len(names)).eval()
     return Classifier(network, shape, names, discriminator)
 
 
@@ -40,8 +40,8 @@ def run_file(file_format, path, images):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         shape = json.loads(metadata["image_shape"])
-        network_class = DISCRIMINATORS[metadata["network"]]
-        network = network_class(shape, len(json.loads(metadata["class_names"]))).eval()
+        names = json.loads(metadata["class_names"])
+        network = make_discriminator(metadata["network"], shape, len(names)).eval()
         network.load_state_dict(load_file(path))
         return metadata, network(images)
     if file_format == "onnx":

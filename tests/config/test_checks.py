@@ -196,6 +196,18 @@ def test_a_misspelled_name_gets_near_matches(program, tmp_path, arguments, messa
     assert "+" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.mode=MULTIRUN", "seed=0,x"],
+        ["experiment=quickstart", "seed=0,x"],
+        ["-m", "seed=0,x"],
+    ],
+)
+def test_sweeps_are_checked_however_they_are_asked_for(program, tmp_path, arguments):
+    check(program(*arguments, "seed=0,x"), tmp_path, "seed=x: must be an integer 0 to 4294967295")
+
+
 GOOD = [
     ["model=supervised", "+trainer.gradient_clip_val=1.0"],
     ["+trainer.gradient_clip_val=null", "+trainer.max_time=00:01:00:00"],

@@ -18,6 +18,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -92,9 +93,10 @@ def check_commands(options: Namespace) -> None:
 
 
 def check_early(options: Namespace) -> None:
-    """Check the configuration of one run, where a single composition tells it.
+    """Check the configuration of one run by a composition of our own.
 
-    `CheckConfig` checks them all, but Hydra composes twice before it calls that.
+    `CheckConfig` checks them all, but Hydra composes twice before it calls that. What may be a
+    sweep, or has files of the user's own, is left to it.
 
     Raises:
         UserError: something is not allowed.
@@ -103,6 +105,9 @@ def check_early(options: Namespace) -> None:
     others = (options.help, options.hydra_help, options.multirun, options.cfg, options.info)
     others += (options.shell_completion, options.experimental_rerun)
     if any(others) or options.config_dir or options.config_path or options.config_name:
+        return
+    overrides = OverridesParser.create().parse_overrides(options.overrides)
+    if any(override.is_sweep_override() for override in overrides):
         return
     with hydra.initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
         config = hydra.compose("config", options.overrides, return_hydra_config=True)

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sgan_lab.config.files import PACKAGE
+from sgan_lab.config.settings import LOADER
 from sgan_lab.config.targets import nodes
-from sgan_lab.data.catalog import DATA_SETS
+from sgan_lab.data.catalog import DATA_SETS, DataSet
 from sgan_lab.errors import ConfigError, UserError
 
 if TYPE_CHECKING:  # pydantic takes its time, and training imports this module only for `explain`
@@ -121,11 +122,9 @@ def check_settings(
     except ValidationError as error:
         (name, *below), of_kind = error.errors(include_url=False)[0]["loc"], kind
         key, value = f"{prefix}{name}", settings.get(name, "???")
-        while below and name in of_kind.model_fields and hasattr(of_kind, "model_fields"):
-            inner = of_kind.model_fields[name].annotation
-            if not hasattr(inner, "model_fields"):
-                break
-            of_kind, name = inner, below.pop(0)
+        inner = getattr(kind.model_fields.get(name), "annotation", None)
+        if below and hasattr(inner, "model_fields"):  # a group in the group, such as sweep
+            of_kind, (name, *_) = inner, below
             key, value = f"{key}.{name}", value.get(name, "???")
         if name not in of_kind.model_fields:
             owner = f"of {kind.__name__}" if prefix else "of the configuration"
@@ -137,11 +136,16 @@ def check_settings(
         raise ConfigError(key, value, f"must be {allowed(field)}") from error
 
 
+def data_set(data: dict[str, Any]) -> DataSet | None:
+    """What is known of the data set that is to be loaded; None for the user's own."""
+    return DATA_SETS.get(str(data.get("name"))) if data.get("_target_") == LOADER else None
+
+
 def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     """What the size of a data set limits, more narrowly than the schema."""
     from sgan_lab.config.schema import Field, matches
 
-    known = DATA_SETS.get(str(data.get("name")))
+    known = data_set(data)
     if known is None or data.get("classes") is not None:  # their number is known once loaded
         return {}
     images, held_out = known.training_images, data.get("num_validation")
@@ -159,8 +163,7 @@ def check_classes(data: dict[str, Any]) -> None:
     Raises:
         ConfigError: a class does not exist or is given twice, or there are fewer images.
     """
-    known = DATA_SETS.get(str(data.get("name")))
-    if known is None:
+    if (known := data_set(data)) is None:
         return
     for key, minimum in (("classes", 2), ("unlabeled_classes", 1)):
         if (chosen := data.get(key)) is None:

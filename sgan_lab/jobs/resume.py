@@ -51,6 +51,7 @@ def complete_arguments(arguments: Sequence[str]) -> list[str]:
         if found and (path := path_of(found[-1])) not in ("", "null"):
             others = [text for text in given if text not in found]
             kept = [text for text in arguments if text not in (*given, "-m", "--multirun")]
+            kept += ["--multirun"] if key == SWEEP else []
             return [*kept, *completed(key, path, others, options.config_dir)]
     return list(arguments)
 

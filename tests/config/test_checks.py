@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 
 from sgan_lab.config.checks import check_classes, check_values
 from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.config.settings import LOADER
 from sgan_lab.errors import ConfigError
 
 BAD_VALUES = [
@@ -196,11 +197,23 @@ def test_a_misspelled_name_gets_near_matches(program, tmp_path, arguments, messa
     assert "+" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.mode=MULTIRUN", "seed=0,x"],
+        ["experiment=quickstart", "seed=0,x"],
+        ["-m", "seed=0,x"],
+    ],
+)
+def test_sweeps_are_checked_however_they_are_asked_for(program, tmp_path, arguments):
+    check(program(*arguments, "seed=0,x"), tmp_path, "seed=x: must be an integer 0 to 4294967295")
+
+
 GOOD = [
     ["model=supervised", "+trainer.gradient_clip_val=1.0"],
     ["+trainer.gradient_clip_val=null", "+trainer.max_time=00:01:00:00"],
     ["model._target_=mine.Model", "+model.anything=1"],
-    ["data._target_=mine.data", "+data.anything=1"],
+    ["data._target_=mine.data", "+data.anything=1", "data.num_labeled=100000"],
     ["+callbacks.mine._target_=mine.Callback", "+callbacks.mine.x=5"],
     [
         "+logger.mine._target_=mine.Logger",
@@ -296,7 +309,7 @@ def test_a_value_that_cannot_be_resolved_is_named(program, tmp_path, key):
 
 @pytest.mark.parametrize("classes", [None, ["3", "5"], ["5", 3], [0, 1, 2]])
 def test_classes_are_a_list_of_different_names(classes):
-    check_classes({"name": "MNIST", "classes": classes})
+    check_classes({"_target_": LOADER, "name": "MNIST", "classes": classes})
 
 
 @pytest.mark.parametrize(
@@ -305,7 +318,7 @@ def test_classes_are_a_list_of_different_names(classes):
 )
 def test_what_is_no_list_of_different_classes_is_refused(classes):
     with pytest.raises(ConfigError, match="must be null or a list of 2 or more different classes"):
-        check_classes({"name": "MNIST", "classes": classes})
+        check_classes({"_target_": LOADER, "name": "MNIST", "classes": classes})
 
 
 def test_one_thing_is_done_at_a_time(command_line):

@@ -103,7 +103,9 @@ def test_arguments_are_completed_from_the_sweep(tmp_path, capsys):
     end = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={quoted}", f"sweep.resume={quoted}"]
 
     def completed(*arguments):
-        return complete_arguments([*arguments, resume])
+        option, *overrides = complete_arguments([*arguments, resume])
+        assert option == "--multirun"
+        return overrides
 
     assert completed() == [*grid, *end]
     left_out = capsys.readouterr().err
@@ -118,12 +120,8 @@ def test_arguments_are_completed_from_the_sweep(tmp_path, capsys):
         *end,
     ]
     for options in (["--config-dir", "conf"], ["--config-dir=conf"]):
-        assert complete_arguments([*options, resume, "seed=2"]) == [
-            *options,
-            "seed=2",
-            *grid[1:],
-            *end,
-        ]
+        found = complete_arguments([*options, resume, "seed=2"])
+        assert found == [*options, "--multirun", "seed=2", *grid[1:], *end]
     assert complete_arguments(["seed=1"]) == ["seed=1"]
     with pytest.raises(ConfigError, match=r"sweep.resume=/absent: must be the folder of a sweep"):
         complete_arguments(["sweep.resume=/absent"])

@@ -16,7 +16,7 @@ def random_affine(images: Tensor, strength: float) -> Tensor:
     """Each image shifted, turned, resized and sheared at random, uniformly up to a limit.
 
     Args:
-        images: (N, channels, height, width) in [-1, 1]; what comes in from outside is the border.
+        images: (N, channels, height, width) in [-1, 1]; pixels of the border repeat beyond it.
         strength: 1 shifts up to 2 pixels of 28, turns up to 15 degrees, resizes by up to 10 % and
             shears by up to 0.15; other values multiply all of these.
     """

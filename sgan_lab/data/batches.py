@@ -1,7 +1,7 @@
 """Batches drawn from a data set.
 
-A batch is an index draw from torch's default generator, so that the seed of a run fixes its
-batches; no worker processes are involved.
+Batches are drawn with torch's default generator, so the seed of a run determines them. No worker
+processes are involved.
 """
 
 import math
@@ -23,10 +23,10 @@ class LabeledBatch(NamedTuple):
 
 
 class SemiSupervisedBatch(NamedTuple):
-    """A labeled batch, and one or more unlabeled batches of its size in one; images in [-1, 1].
+    """A labeled batch, and one or more unlabeled batches of its size joined; images in [-1, 1].
 
-    Where there are several views of the unlabeled images, each is augmented by itself, and they
-    follow one another in the same order.
+    Several views of the unlabeled images follow one another, in the same order; each is augmented
+    separately.
     """
 
     labeled_images: Tensor
@@ -39,9 +39,9 @@ class SemiSupervisedBatches:
 
     Args:
         data: what to draw from.
-        length: batches that one pass yields; the next pass goes on drawing.
+        length: batches in one pass; the next pass draws new ones.
         unlabeled_batches: unlabeled batches with each labeled one.
-        views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
+        views: views of the unlabeled images, see `SemiSupervisedBatch`.
 
     Raises:
         ConfigError: there are no unlabeled images.
@@ -86,13 +86,13 @@ class SemiSupervisedBatches:
 class LabeledEpoch:
     """Batches for the supervised baseline: each labeled image once a pass, in a new random order.
 
-    The last batch of a pass may be smaller. A pass that was left goes on where it was, also from a
-    checkpoint: Lightning keeps what `state_dict` returns.
+    The last batch of a pass may be smaller. An interrupted pass resumes where it stopped, also from
+    a checkpoint: Lightning stores what `state_dict` returns.
     """
 
     def __init__(self, data: SemiSupervisedData) -> None:
         self.data = data
-        self.left = torch.empty(0, dtype=torch.int64)  # indices of the pass that are yet to come
+        self.left = torch.empty(0, dtype=torch.int64)  # indices that the pass still has to visit
 
     def __len__(self) -> int:
         return math.ceil(len(self.data.labeled.labels) / self.data.batch_size)
@@ -106,9 +106,9 @@ class LabeledEpoch:
             yield LabeledBatch(self.data.training_images(images[drawn]), labels[drawn])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """What a checkpoint stores."""
         return {"left": self.left}
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Go on with the pass of a checkpoint."""
+        """Resume the pass of a checkpoint."""
         self.left = state_dict["left"]

@@ -22,7 +22,8 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     groups = {name: group_schema(name) for name in CLASSES}
     root = {**properties(Root), **groups, **DEFAULTS, "hydra": {"type": "object"}}
     config = {"type": "object", "properties": root, "additionalProperties": False}
-    schemas = {"config": config, **groups, "trial": config}
+    shared = {"anyOf": [groups["data"], groups["model"]]}  # parts that files build on
+    schemas = {"config": config, **groups, "trial": config, "shared": shared}
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
 
 

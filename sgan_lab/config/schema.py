@@ -281,9 +281,7 @@ class FeatureMatching(GAN):
         "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
     }
 
-    discriminator: Literal["mlp"] = Field(
-        ABSENT, description="the paper's fully connected network"
-    )
+    discriminator: Literal["mlp"] = Field(ABSENT, description="the paper's fully connected network")
     learning_rate: Positive = Field(description="of the discriminator")
     beta1: BelowOne = Field(description="decay of the first moment of Adam")
     beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")

@@ -12,7 +12,7 @@ from typing import Any
 from sgan_lab.config.schema import CLASSES, Root, Settings, Trainer
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
+INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}  # or ???, no value yet
 DEFAULTS = {"defaults": {"type": "array", "description": "what Hydra composes the file of"}}
 ANY_CLASS = {"type": "string", "description": "class that is made of the settings"}
 
@@ -22,7 +22,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     groups = {name: group_schema(name) for name in CLASSES}
     root = {**properties(Root), **groups, **DEFAULTS, "hydra": {"type": "object"}}
     config = {"type": "object", "properties": root, "additionalProperties": False}
-    shared = {"anyOf": [groups["data"], groups["model"]]}  # parts that files build on
+    shared = class_schema([*CLASSES["data"].values(), *CLASSES["model"].values()])
     schemas = {"config": config, **groups, "trial": config, "shared": shared}
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
 

@@ -48,7 +48,7 @@ def test_every_file_is_valid_and_would_not_be_with_a_wrong_key(path):
         ("model", {"_target_": "mine.Model", "x": 1}, {"defaults": ["sgan"], "x": 1}),
         ("data", {"_target_": LOAD, "root": "data"}, {"_target_": LOAD, "channels": 3}),
         ("model", {"_target_": VAT, "epsilon": 1.0}, {"_target_": VAT, "threshold": 0.5}),
-        ("shared", {"batch_size": 1}, {"batch_size": 1, "ramp_up": 0.5}),
+        ("shared", {"weight": "???"}, {"wieght": "???"}),
         ("trainer", {"max_time": "00:01:00:00"}, {"max_steps": 10}),
         ("trainer", {"precision": "bf16-mixed"}, {"precision": 16}),
         (

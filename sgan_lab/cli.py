@@ -7,6 +7,7 @@ import difflib
 import sys
 from importlib import import_module
 
+from sgan_lab import __version__
 from sgan_lab.signals import end_at_once, handle_signals
 
 # By subcommand: its module, whose `main` reads sys.argv, and its line of help.
@@ -44,6 +45,9 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print(HELP)
+        return
+    if command == "--version":
+        print(__version__)
         return
     if command not in COMMANDS:
         matches = difflib.get_close_matches(command, COMMANDS)

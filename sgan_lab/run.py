@@ -115,6 +115,16 @@ def check_early(options: Namespace) -> None:
         check_values(config)
 
 
+def print_help(options: Namespace) -> None:
+    """Print what a command line can be, with the keys of its data set and model."""
+    from sgan_lab.config.help import help_text
+
+    with hydra.initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        searched = [f"hydra.searchpath=[file://{options.config_dir}]"] if options.config_dir else []
+        config = hydra.compose("config", [*searched, *options.overrides])
+    print(help_text(config, options.config_dir))
+
+
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
     handle_signals(end_at_once)
@@ -125,6 +135,9 @@ def main() -> None:
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             options = get_args()
             check_commands(options)
+            if options.help:
+                print_help(options)
+                return
             try:
                 check_early(options)
                 train()

@@ -11,13 +11,13 @@ import sgan_lab
 
 PACKAGE = Path(sgan_lab.__file__).parent
 LAYERS = [  # a module belongs to the longest of these names that it begins with
-    ["run", "cli", "__main__", "__init__"],
+    ["run", "cli", "__main__"],
     ["jobs", "report"],
     ["training"],
     ["algorithms", "evaluation"],
     ["networks", "losses", "data"],
     ["config"],
-    ["errors", "signals", "terminal", "progress", "data.catalog", "networks.registry"],
+    ["errors", "signals", "terminal", "progress", "data.catalog", "networks.registry", "__init__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = {
@@ -39,7 +39,7 @@ def imports_of(file):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sgan_lab":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}".removeprefix("sgan_lab.")
-                yield name if name in MODULES else name.rpartition(".")[0]
+                yield name if name in MODULES else name.rpartition(".")[0] or "__init__"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

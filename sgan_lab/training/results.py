@@ -17,6 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
+from sgan_lab import __version__
 from sgan_lab.config.settings import experiment_settings
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation import plots
@@ -24,7 +25,7 @@ from sgan_lab.evaluation.evaluate import Evaluation, evaluate
 from sgan_lab.evaluation.metrics import measure, scalars, single_metrics
 from sgan_lab.training.history import History
 
-PACKAGES = ("sgan-lab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
 FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed", "iterations")  # of TensorBoard's HParams
 
 
@@ -75,7 +76,7 @@ def run_metrics(
         "num_threads": torch.get_num_threads(),
         "device": str(data.test.labels.device),
         "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": {"python": platform.python_version()}
+        "versions": {"python": platform.python_version(), "sgan-lab": __version__}
         | {package: version(package) for package in PACKAGES},
         "git_commit": commit,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -31,15 +31,16 @@ from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
 from sgan_lab.signals import Interrupted, end_at_once, handle_signals
 
-MAX_NAME = 200  # characters of a job's folder name; file systems allow 255 bytes
+MAX_NAME = 200  # bytes of a job's folder name; file systems allow 255
 
 
 def folder_name(overrides: str) -> str:
-    """A job's overrides as the name of one folder, different for different overrides."""
-    name = overrides.replace("/", "-") or "defaults"
-    if len(name) <= MAX_NAME:
+    """A name for the folder of a job's overrides. Different overrides give different names."""
+    name = overrides.replace("%", "%25").replace("/", "%2F") or "defaults"
+    if len(name.encode()) <= MAX_NAME:
         return name
-    return f"{name[:MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    beginning = name.encode()[:MAX_NAME].decode(errors="ignore")
+    return f"{beginning}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name)

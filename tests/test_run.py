@@ -6,8 +6,11 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from sgan_lab.run import MAX_NAME, folder_name
 from tests.builders import make_image_folder
 from tests.processes import TINY, WHOLE_OUTPUT, read_events, steps, succeed
 
@@ -37,7 +40,7 @@ def test_an_sgan_run_leaves_a_complete_folder(whole_run):
     samples = [6, 12, 18, 24, 30, 36, 40]
     log = (whole_run / "run.log").read_text()
     for iteration in samples:
-        assert f"{iteration} [D loss supervised: " in log
+        assert f"{iteration}: class loss " in log
     output = (whole_run / WHOLE_OUTPUT).read_text()
     assert f"test accuracy          │ {metrics['test_accuracy']:.2%} " in output
 
@@ -102,3 +105,27 @@ def test_the_baseline_learns_mnist_from_100_labels(command_line, tmp_path, mnist
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0.65 < metrics["test_accuracy"] < 0.75
+
+
+overrides = st.text(st.sampled_from("a/%-=,F25é"), min_size=0, max_size=300)
+
+
+@given(overrides, overrides)
+def test_different_overrides_have_different_folders(one, other):
+    assert (folder_name(one) == folder_name(other)) == (one == other)
+    assert "/" not in folder_name(one)
+    assert len(folder_name(one).encode()) <= MAX_NAME + 17
+
+
+@pytest.mark.parametrize("swept", ["data.root=a/b,a-b", "data.root=a%2Fb,a/b"])
+def test_jobs_of_a_sweep_never_share_a_folder(command_line, tmp_path, swept):
+    arguments = [*TINY[1:], "model=supervised", "model.epochs=1", "data=mnist", "hydra.sweep.dir=s"]
+    command_line("-m", *arguments, swept)  # which finds no data, and says so in each folder
+    assert len(list((tmp_path / "s").glob("*/status.json"))) == 2
+
+
+def test_a_sweep_with_two_equal_jobs_is_refused(program, tmp_path):
+    result = program("-m", *TINY, "seed=1,1", "hydra.sweep.dir=s")
+    assert result.returncode == 1
+    assert result.stderr == "hydra.sweep.subdir=seed=1: would be the folder of 2 jobs\n"
+    assert not (tmp_path / "s").exists()

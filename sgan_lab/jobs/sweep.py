@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,12 +81,25 @@ def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
         )
     for job in jobs or [config]:
         check_threads(job, parallel_jobs(config, len(jobs)))
+    check_different(jobs)
     for job in jobs:  # makes folders, so only once all values are known to be good
         check_loggers(job)
     if config.sweep.resume is None:
         check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
     else:
         check_resumed_sweep(config, jobs)
+
+
+def check_different(jobs: Sequence[DictConfig]) -> None:
+    """Check that each job of a sweep has a folder of its own.
+
+    Raises:
+        ConfigError: two jobs have the same settings, and so the same folder.
+    """
+    folders = Counter(job.hydra.sweep.subdir for job in jobs)
+    for folder, count in folders.items():
+        if count > 1:
+            raise ConfigError("hydra.sweep.subdir", folder, f"would be the folder of {count} jobs")
 
 
 def parallel_jobs(config: DictConfig, num_jobs: int) -> int:

@@ -1,13 +1,14 @@
 """What a run shows while it trains: progress, validation, and images from one fixed noise."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
-from torchvision.utils import make_grid
+from torchvision.utils import make_grid, save_image
 
 from sgan_lab.algorithms.base import GAN
 from sgan_lab.data.containers import LabeledImages
@@ -46,9 +47,10 @@ class ProgressBar(Callback):
 
 
 class SampleGrid(Callback):
-    """A grid of images from one fixed noise, in TensorBoard at each sample interval.
+    """A grid of images from one fixed noise, at each sample interval.
 
-    Does nothing for a module without a generator.
+    TensorBoard has them all, generated_images.png in the run folder the last one. A module without
+    a generator has none.
 
     Args:
         num_images: images in the grid.
@@ -78,6 +80,8 @@ class SampleGrid(Callback):
             return
         images = module.inferred_images(self.noise.to(module.device))
         grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1))
+        if trainer.is_global_zero:
+            save_image(grid, Path(trainer.default_root_dir, "generated_images.png"))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("generator/images", grid, trainer.global_step)

@@ -1,9 +1,12 @@
 import io
 import re
+from io import BytesIO
 
+import numpy as np
 import pytest
 import rich
 import torch
+from PIL import Image
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
@@ -22,6 +25,7 @@ def train(tmp_path, *callbacks):
         **module.training_limit,
         accelerator="cpu",
         logger=TensorBoardLogger(tmp_path, name="", version=""),
+        default_root_dir=tmp_path,
         callbacks=list(callbacks),
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -45,6 +49,9 @@ def test_sample_grids_come_from_one_noise_and_leave_training_as_it_is(tmp_path):
     assert [grid.step for grid in grids] == [2, 4]
     assert (grids[0].width, grids[0].height) == (4 * 30 + 2, 30 + 2)
     assert samples.noise.shape == (4, 100)
+    files = tmp_path / "with" / "generated_images.png", BytesIO(grids[1].encoded_image_string)
+    last, logged = (np.asarray(Image.open(file)).astype(int) for file in files)
+    assert abs(last - logged).max() <= 1  # rounding
 
 
 @pytest.mark.parametrize(("terminal", "width"), [(True, 80), (True, 40), (False, 80)])

@@ -56,6 +56,7 @@ def train(name, folder, keep=9, checkpoint=None, interrupted_at=0):
         **model.training_limit,
         accelerator="cpu",
         logger=False,
+        default_root_dir=folder.parent,
         callbacks=[*callbacks, Signal(interrupted_at), interruption],
         enable_progress_bar=False,
         enable_model_summary=False,

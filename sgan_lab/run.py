@@ -25,7 +25,7 @@ from sgan_lab.config.checks import exit_on_error, explain
 from sgan_lab.config.composition import check_compositions
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
-from sgan_lab.jobs import sweep, worker
+from sgan_lab.jobs import owner, sweep, worker
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import complete_arguments
 from sgan_lab.jobs.status import Status, write_status
@@ -97,7 +97,7 @@ def main() -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
-        with exit_on_error():
+        with exit_on_error(), sweep.launcher_errors():
             check_compositions()
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             check_commands(get_args())
@@ -108,6 +108,7 @@ def main() -> None:
         raise
     finally:
         complete = sweep.end()
+        owner.release_all()
     if not complete:
         sys.exit(1)
 

@@ -22,6 +22,7 @@ from sgan_lab.config.files import CONFIG_PATH, load_config
 from sgan_lab.config.settings import experiment_settings
 from sgan_lab.config.targets import check_packages
 from sgan_lab.errors import ConfigError, UserError
+from sgan_lab.jobs import owner
 from sgan_lab.jobs.resume import check_resumed_run
 
 # Training images by `data.name`, or the `_target_` of a data config that has none, where they are
@@ -351,13 +352,15 @@ def check_balance(key: str, value: int, num_classes: int) -> None:
 
 
 def check_folder(key: str, folder: str) -> None:
-    """Make a run folder, and check that it is empty and can be written to.
+    """Make a run folder, own it, and check that it is empty and can be written to.
 
     Raises:
         ConfigError: it is not, or cannot.
+        InUseError: another process owns it.
     """
     make_writable(key, folder)
-    if any(Path(folder).iterdir()):
+    owner.own(Path(folder))
+    if any(path.name != owner.FILE for path in Path(folder).iterdir()):
         raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.mlp import MLPDiscriminator
 from sgan_lab.networks.pooling import PoolingDiscriminator
 from sgan_lab.networks.tutorial import Discriminator
@@ -35,6 +36,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
     Raises:
         DataError: the file cannot be read or is no checkpoint of this program.
     """
+    check_checkpoint(checkpoint)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*TorchScript archive")  # the error says it

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from sgan_lab.config.files import load_config
 from sgan_lab.config.settings import experiment_settings
 from sgan_lab.errors import ConfigError
+from sgan_lab.jobs import owner
 from sgan_lab.jobs.status import read_status
 
 RUN, SWEEP = "resume", "sweep.resume"
@@ -59,14 +60,15 @@ def completed(key: str, path: str, others: Sequence[str]) -> list[str]:
 
 
 def check_resumed_run(config: DictConfig) -> None:
-    """Check that a run can go on: it does not run, and nothing but its length has changed.
+    """Own a run and check that it can continue: nothing but its length has changed.
 
     Raises:
         ConfigError: it cannot.
+        InUseError: another process owns it.
     """
     path, folder = config.resume, Path(config.resume)
     check_place(RUN, path, config.hydra.run.dir)
-    check_not_running(RUN, path, folder)
+    owner.own(folder)
     changed = changed_settings(folder, config)
     others = {key: values for key, values in changed.items() if key not in LENGTH}
     if others:
@@ -78,10 +80,13 @@ def check_resumed_run(config: DictConfig) -> None:
 
 
 def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
-    """Check that a sweep can go on: no job runs, none is complete with other settings.
+    """Own a sweep and check that it can continue: no job is complete with other settings.
+
+    Jobs may still run, for example on a cluster. They are waited for, see `sweep.run_job`.
 
     Raises:
         ConfigError: it cannot.
+        InUseError: another process owns it.
     """
     path = config.sweep.resume
     if not jobs:
@@ -89,9 +94,9 @@ def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
             SWEEP, path, "resumes grids only; this sweeper's own storage resumes its sweeps"
         )
     check_place(SWEEP, path, config.hydra.sweep.dir)
+    owner.own(Path(path))
     for job in jobs:
         folder = Path(job.hydra.sweep.dir) / job.hydra.sweep.subdir
-        check_not_running(SWEEP, path, folder)
         changed = changed_settings(folder, job)
         if is_complete(folder) and changed:
             raise ConfigError(
@@ -109,17 +114,6 @@ def check_place(key: str, path: str, folder: str) -> None:
     """
     if Path(path).absolute() != Path(folder).absolute():
         raise ConfigError(key, path, "must be given on the command line")
-
-
-def check_not_running(key: str, path: str, folder: Path) -> None:
-    """Check that no process works in a run folder.
-
-    Raises:
-        ConfigError: one does.
-    """
-    status = read_status(folder)
-    if status.state == "running":
-        raise ConfigError(key, path, f"{folder.name} still runs (process {status.pid})")
 
 
 def is_complete(folder: Path) -> bool:

@@ -1,11 +1,13 @@
-"""Sweeps: their jobs, checked before the first one starts; their progress; how they end."""
+"""Sweeps: the check of all jobs before the first one starts, the progress, and the end."""
 
 import contextlib
 import json
 import os
 import shutil
+import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,10 +18,26 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from sgan_lab.config.checks import check_folder, check_loggers, check_values, exit_on_error, explain
+from sgan_lab.config.checks import (
+    EXPLAINED,
+    check_folder,
+    check_loggers,
+    check_values,
+    exit_on_error,
+    explain,
+)
 from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.jobs import cluster, owner
+from sgan_lab.jobs.cluster import slurm_jobs
 from sgan_lab.jobs.process import run_in_process
-from sgan_lab.jobs.resume import SWEEP, changed_settings, check_resumed_sweep, complete_run
+from sgan_lab.jobs.resume import (
+    SWEEP,
+    changed_settings,
+    check_resumed_sweep,
+    complete_run,
+    described,
+    is_complete,
+)
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
 from sgan_lab.jobs.terminal import JobsProgress
 
@@ -124,7 +142,7 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
 def clear(folder: Path) -> None:
     """Remove what a run of other settings has left, except its log and Hydra's files."""
     for path in folder.iterdir():
-        if path.name in (".hydra", "run.log"):
+        if path.name in (".hydra", "run.log", owner.FILE):
             continue
         if path.is_dir():
             shutil.rmtree(path)
@@ -133,7 +151,10 @@ def clear(folder: Path) -> None:
 
 
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
-    """Run a job of a sweep in a process of its own; one that a resumed sweep has complete, not.
+    """Run a job of a sweep in a process of its own, unless it is complete.
+
+    A resumed sweep waits for a job that an earlier process still runs, and takes its result. A job
+    that waited in a queue until another process had its run complete changes nothing.
 
     Args:
         config: of the job.
@@ -144,6 +165,7 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
+        InUseError: another process runs it, and the sweep is not a resumed one.
         UserError: the job has failed; its status.json says so.
     """
     complete = config.sweep.resume and complete_run(config, Path(config.sweep.resume))
@@ -151,15 +173,22 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         if complete.resolve() != folder.resolve():
             shutil.rmtree(folder)  # Hydra's files
         return json.loads((complete / "metrics.json").read_text())
-    if changed_settings(folder, config):
-        clear(folder)
-    try:
-        check_values(config)  # again, since a sweeper may have chosen other values
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    except Exception as error:
-        write_status(folder, Status("failed", explain(error)))
-        raise
-    return run_in_process(folder, prefix=f"#{number} ")
+    with owner.owned(folder, wait=bool(config.sweep.resume)):
+        changed = changed_settings(folder, config)
+        if is_complete(folder):
+            if changed:  # it was completed while this job waited
+                raise ConfigError(SWEEP, folder, f"is complete with {described(changed)}")
+            print(f"#{number} is complete: skipped.")
+            return json.loads((folder / "metrics.json").read_text())
+        if changed:
+            clear(folder)
+        try:
+            check_values(config)  # again, since a sweeper may have chosen other values
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        except Exception as error:
+            write_status(folder, Status("failed", explain(error)))
+            raise
+        return run_in_process(folder, prefix=f"#{number} ")
 
 
 class Sweep(Callback):
@@ -182,26 +211,57 @@ class Sweep(Callback):
 
 
 class SweepProgress(threading.Thread):
-    """Shows the jobs of a sweep, as their status.json tells: bars while they run, then a line each.
+    """Shows the jobs of a sweep from their status.json: bars while they run, then a line each.
 
     Args:
         folder: of the sweep.
-        num_jobs: that it is going to run; None where that is not known.
+        num_jobs: to run; None where that is not known.
 
     Attributes:
-        ended: state of each job that has ended since the start, by its folder.
+        started: folder of each job that runs or has run.
+        ended: state of each of them that has ended, by its folder.
     """
 
     def __init__(self, folder: Path, num_jobs: int | None) -> None:
         super().__init__(daemon=True)
         self.folder = folder
+        self.num_jobs = num_jobs
         self.before = {file: file.stat().st_mtime_ns for file in folder.rglob(FILE)}
         self.stopped = threading.Event()
+        self.started: set[Path] = set()
         self.ended: dict[Path, str] = {}
         self.progress = JobsProgress(num_jobs)
 
+    @property
+    def num_missing(self) -> int:
+        """How many jobs have not started; 0 where the number of jobs is not known."""
+        return max((self.num_jobs or 0) - len(self.started), 0)
+
+    def is_finished(self) -> bool:
+        """Whether all jobs have finished."""
+        states = [self.ended.get(folder) for folder in self.started]
+        return not self.num_missing and all(state == "finished" for state in states)
+
+    def stop(self) -> None:
+        """End the progress after a last look; again without effect."""
+        self.stopped.set()
+        self.join()
+
+    def wait_for_jobs(self) -> None:
+        """Wait for all jobs that still run, and for those that Slurm still has."""
+        is_told = False
+        while True:
+            in_slurm = slurm_jobs(self.folder)
+            folders = [file.parent for file in self.folder.rglob(FILE)]
+            if not in_slurm and all(read_status(each).state != "running" for each in folders):
+                return
+            if in_slurm and not is_told:
+                print(cluster.described(in_slurm))
+                is_told = True
+            time.sleep(POLL)
+
     def run(self) -> None:
-        """Look at the jobs again and again."""
+        """Look at the jobs until the sweep ends."""
         with self.progress:
             while not self.stopped.wait(POLL):
                 with contextlib.suppress(FileNotFoundError):  # jobs clear their folders
@@ -214,12 +274,15 @@ class SweepProgress(threading.Thread):
             folder = file.parent
             if folder in self.ended or file.stat().st_mtime_ns == self.before.get(file):
                 continue
+            self.started.add(folder)
             status, name = read_status(folder), str(folder.relative_to(self.folder))
             if status.state == "running":
                 self.progress.show(name, status.iteration, status.iterations)
                 continue
             self.ended[folder] = status.state
             message = f"{status.state}: {status.error}" if status.error else status.state
+            if status.state == "interrupted" and status.error:
+                message = status.error  # begins with the state
             if status.state == "finished":
                 message = f"finished: {accuracy(folder)}"
             self.progress.end(name, f"{name} {message}")
@@ -232,34 +295,69 @@ def accuracy(folder: Path) -> str:
     return f"{kind} accuracy {metrics[f'{kind}_accuracy']:.2%}"
 
 
+@contextlib.contextmanager
+def launcher_errors() -> Iterator[None]:
+    """Say in one line what a launcher or sweeper fails of, and wait for the jobs that continue.
+
+    Submitit raises an error at the first job that is killed, while others wait or run.
+
+    Raises:
+        SystemExit: a job has no result, or their number is not known.
+    """
+    try:
+        yield
+    except EXPLAINED:
+        raise
+    except Exception as error:
+        sweep = Sweep.running
+        if sweep is None:
+            raise
+        reason = next(iter(str(error).splitlines()), "")
+        print(f"The launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        sweep.wait_for_jobs()
+        sweep.stop()
+        if sweep.num_jobs is None or sweep.num_missing or not sweep.is_finished():
+            raise SystemExit(1) from error
+
+
 def end() -> bool:
     """End a sweep, if one has been started: stop its progress, write and print its report.
 
     Returns:
-        Whether all jobs that were started have finished.
+        Whether all jobs have finished.
     """
     sweep = Sweep.running
     if sweep is None:
         return True
-    sweep.stopped.set()
-    sweep.join()
-    write_report(sweep.folder)
-    return set(sweep.ended.values()) <= {"finished"}
+    sweep.stop()
+    write_report(sweep.folder, sweep.num_missing)
+    in_slurm = slurm_jobs(sweep.folder)
+    if in_slurm:
+        print(cluster.described(in_slurm))
+    return sweep.is_finished()
 
 
-def write_report(folder: Path) -> None:
-    """Write and print the report, where a job of the sweep has started."""
+def write_report(folder: Path, num_missing: int) -> None:
+    """Write and print the report, where a job of the sweep has started.
+
+    Args:
+        folder: of the sweep.
+        num_missing: jobs that have no folder.
+    """
     from sgan_lab.report import page as report
 
+    num_finished = num_runs = 0
     try:
         runs = report.read_runs([folder])
+        num_finished, num_runs = (runs.status == "finished").sum(), len(runs)
         summary = report.write_report(runs, folder)
+        if len(summary):
+            report.print_summary(summary)
+        print(f"Results: {folder / 'report.html'}")
     except (DataError, OSError) as error:
         print(f"No report: {error}")
-        return
-    if len(summary):
-        report.print_summary(summary)
-    without_result = (runs.status != "finished").sum()
-    if without_result:
-        print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
+    num_runs += num_missing
+    if num_finished < num_runs:
+        without_result = num_runs - num_finished
+        print(f"{without_result} of {num_runs} runs have no result; see {folder / 'report.md'}.")
         print(f"To go on: sweep.resume={folder}")

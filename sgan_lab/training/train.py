@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,17 @@ from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.plots import training_figures
 from sgan_lab.training.callbacks import Validation
-from sgan_lab.training.checkpoints import Checkpoints, iteration_of, newest_intact
+from sgan_lab.training.checkpoints import (
+    Checkpoints,
+    check_classes,
+    iteration_of,
+    newest_intact,
+)
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.process import prepare_process
+from sgan_lab.training.ranks import environment
 from sgan_lab.training.results import git_commit, log_test, run_metrics
 
 
@@ -34,8 +40,8 @@ def train(
 ) -> dict[str, Any]:
     """Train and test a classifier, and leave everything about it in the run folder.
 
-    Where the folder holds a checkpoint, training goes on from the newest that is intact. Of several
-    processes (Lightning's DDP) each trains; the first one tests and writes.
+    Where the folder holds a checkpoint, training continues from the newest that is intact. Of
+    several processes (Lightning's DDP) each trains; the first one tests and writes.
 
     Args:
         folder: of the run; its config.yaml is the configuration, checked and resolved.
@@ -58,12 +64,13 @@ def train(
     data: SemiSupervisedData = instantiate(config.data)
     algorithm = build_algorithm(config, data)
     callbacks = list(instantiate(config.callbacks).values())
-    checkpoint = newest_checkpoint(callbacks)
+    checkpoint = newest_checkpoint(callbacks, data.class_names)
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
     interruption = Interruption()
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        **environment(config.trainer),
         **algorithm.training_limit,
         logger=loggers(config, start),
         callbacks=[
@@ -87,7 +94,8 @@ def train(
     started = time.perf_counter()
     trainer.fit(algorithm, batches, ckpt_path=checkpoint, weights_only=True)
     interruption.end_if_received()
-    seconds = time.perf_counter() - started
+    earlier = [each.seconds_before for each in callbacks if isinstance(each, Checkpoints)]
+    seconds = sum(earlier) + time.perf_counter() - started
     if rank_zero_only.rank:
         return {}
 
@@ -101,7 +109,7 @@ def train(
     )
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
-    metrics = run_metrics(config, data, evaluation, trainer, start, seconds, commit)
+    metrics = run_metrics(config, data, evaluation, trainer, 0, seconds, commit)
     if data.validation is not None:
         validation = evaluate(algorithm, data.validation, len(data.class_names))
         metrics["validation_accuracy"] = validation.accuracy
@@ -127,16 +135,17 @@ def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
     return algorithm
 
 
-def newest_checkpoint(callbacks: list[pl.Callback]) -> Path | None:
-    """The checkpoint to go on from, if there is one.
+def newest_checkpoint(callbacks: list[pl.Callback], class_names: Sequence[str]) -> Path | None:
+    """The checkpoint to continue from, if there is one.
 
     Raises:
-        DataError: it agrees with its checksum, but is no checkpoint of this program.
+        DataError: it agrees with its checksum, but is no checkpoint of this program, or one of
+            other classes than those of the data.
     """
     folder = next((each.folder for each in callbacks if isinstance(each, Checkpoints)), None)
     checkpoint = newest_intact(folder) if folder else None
-    if checkpoint:
-        load_classifier(checkpoint)  # anybody may have written the file and its checksum
+    if checkpoint:  # anybody may have written the file and its checksum
+        check_classes(checkpoint, load_classifier(checkpoint).class_names, class_names)
     return checkpoint
 
 

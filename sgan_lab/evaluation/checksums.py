@@ -38,16 +38,17 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def check_checkpoint(checkpoint: Path) -> None:
-    """Check a checkpoint that a user names, before it is loaded; one without a checksum passes.
+    """Check a checkpoint that a user names, before it is loaded.
+
+    One without a checksum passes, as a copy without the file beside it. So does one that does not
+    exist; loading it says so.
 
     Raises:
-        DataError: it does not exist, is no regular file, or is not what was written.
+        DataError: it is no regular file, or is not what was written.
     """
     try:
         reason = damage(checkpoint)
     except FileNotFoundError:
-        if not checkpoint.exists():
-            raise DataError(f"{checkpoint} does not exist") from None
         return
     if reason:
-        raise DataError(f"{checkpoint} is damaged: {reason}")
+        raise DataError(f"{checkpoint} is no readable checkpoint of sgan_lab: {reason}")

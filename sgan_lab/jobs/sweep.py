@@ -271,15 +271,19 @@ class SweepProgress(threading.Thread):
     def look(self) -> None:
         """Show each job that runs, and once each that has ended."""
         for file in sorted(self.folder.rglob(FILE)):
-            folder = file.parent
-            if folder in self.ended or file.stat().st_mtime_ns == self.before.get(file):
+            folder, written = file.parent, file.stat().st_mtime_ns
+            if written == self.before.get(file):
                 continue
             self.started.add(folder)
             status, name = read_status(folder), str(folder.relative_to(self.folder))
             if status.state == "running":
+                self.ended.pop(folder, None)  # a cluster has queued the job again
                 self.progress.show(name, status.iteration, status.iterations)
                 continue
-            self.ended[folder] = status.state
+            is_shown = folder in self.ended
+            self.before[file], self.ended[folder] = written, status.state
+            if is_shown:
+                continue
             message = f"{status.state}: {status.error}" if status.error else status.state
             if status.state == "interrupted" and status.error:
                 message = status.error  # begins with the state

@@ -5,6 +5,7 @@ one of Slurm's tasks; there is no setting against either. A run has several proc
 `trainer` says so, and then Lightning starts them itself.
 """
 
+import warnings
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,10 +16,13 @@ from pytorch_lightning.utilities import rank_zero_only
 def set_rank(rank: int) -> None:
     """Set the rank of this process, which Lightning has read from RANK, SLURM_PROCID or the like.
 
+    Also silence its advice to use srun, which it gives once more when training begins.
+
     Args:
         rank: 0 for the only or the first process of a run.
     """
     rank_zero_only.rank = rank
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
 
 
 def environment(trainer: DictConfig) -> dict[str, Any]:

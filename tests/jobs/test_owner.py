@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,22 +16,27 @@ from sgan_lab.jobs import owner
 from sgan_lab.jobs.identity import this_process
 from sgan_lab.jobs.owner import FILE, own, owned, release
 from sgan_lab.jobs.status import FILE as STATUS
-from sgan_lab.jobs.status import SILENCE, Status, write_status
-
-HOLD = (
-    "import pathlib, sys, time, sgan_lab.jobs.owner as o\n"
-    "o.own(pathlib.Path(sys.argv[1])); print('owned', flush=True); time.sleep(600)"
+from sgan_lab.jobs.status import SILENCE, Status, read_status, write_status
+from tests.processes import (
+    RUN,
+    TINY,
+    owner_of,
+    read_events,
+    results,
+    started,
+    steps,
+    wait_for,
+    wait_for_checkpoint,
 )
+
+PAIRS = int(os.environ.get("SGAN_LAB_PAIRS", "1"))  # 20 for a thorough test by hand
 
 
 @pytest.fixture
 def holder(tmp_path):
     """A process that owns tmp_path."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "owned\n"
+    with owner_of(tmp_path) as process:
         yield process
-        process.kill()
 
 
 @pytest.fixture
@@ -175,3 +182,43 @@ def test_of_many_at_once_exactly_one_owns(tmp_path):
     time.sleep(2)
     (tmp_path / "go").touch()
     assert sorted(process.wait() for process in processes) == [0] + [3] * 7
+
+
+def test_of_two_runs_in_one_folder_exactly_one_trains(tmp_path):
+    """The other one leaves what the first has written."""
+    folder, arguments = tmp_path / "run", [*TINY, "iterations=1000000", "hydra.run.dir=run"]
+    with started(tmp_path, *arguments, "seed=1") as one, started(tmp_path, *arguments) as other:
+        refused = wait_for(lambda: next((p for p in (one, other) if p.poll() is not None), None))
+        winner = other if refused is one else one
+        wait_for(lambda: read_status(folder).iteration)
+        assert winner.poll() is None
+        assert (refused.returncode, refused.stderr.read()) == (
+            1,
+            f"{folder} is in use by process {winner.pid} on {platform.node()}. If that process is"
+            f" gone, delete {folder / FILE} and try again.\n",
+        )
+        assert f"seed: {int(winner is one)}\n" in (folder / "config.yaml").read_text()
+        assert read_status(folder).pid == winner.pid
+
+
+def test_pairs_of_resumes_at_once_lose_and_double_nothing(tmp_path, whole_run):
+    killed = tmp_path / "killed"
+    with started(tmp_path, *RUN, "iterations=40", "hydra.run.dir=killed") as process:
+        wait_for_checkpoint(killed)
+        process.kill()
+    files = len(list(killed.glob("events.out.*")))
+    for number in range(PAIRS):
+        folder = tmp_path / f"pair{number}"
+        shutil.copytree(killed, folder)
+        resume = f"resume=pair{number}"
+        with started(tmp_path, resume) as one, started(tmp_path, resume) as other:
+            outputs = {process: process.communicate(timeout=300) for process in (one, other)}
+        trained, refused = sorted(outputs, key=lambda process: process.returncode)
+        assert (trained.returncode, refused.returncode) == (0, 1), outputs
+        message = outputs[refused][1]
+        assert message.count("\n") == 1
+        assert "in use by process" in message or "has finished" in message
+        assert results(folder) == results(whole_run)
+        assert len(list(folder.glob("events.out.*"))) == files + 2  # of training and its result
+        assert steps(read_events(folder), "test/accuracy") == [40]
+        assert not (folder / FILE).exists()

@@ -22,8 +22,10 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 from sgan_lab.training.ranks import environment, set_rank
 before = rank_zero_only.rank
-set_rank(0)
-given = environment(OmegaConf.create()) if os.environ["GUARDED"] == "1" else {}
+given = {}
+if os.environ["GUARDED"] == "1":
+    set_rank(0)
+    given = environment(OmegaConf.create())
 trainer = Trainer(accelerator="cpu", devices=1, logger=False, **given)
 print(before, rank_zero_only.rank, trainer.world_size, trainer.global_rank)
 """

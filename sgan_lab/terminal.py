@@ -20,7 +20,7 @@ NARROW = 80  # columns of a terminal below which bars are left out
 
 
 class TerminalHandler(logging.Handler):
-    """Prints messages as they are, through rich's console so that they do not tear its bars."""
+    """Prints messages as they are, through rich's console, which keeps its bars below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
@@ -47,7 +47,7 @@ class RateColumn(ProgressColumn):
 
 
 def training_progress() -> Progress:
-    """A bar for iterations; nothing where there is no terminal, without the bar in a narrow one."""
+    """Progress in iterations: without a bar in a narrow terminal, nothing without a terminal."""
     console = rich.get_console()
     columns = [
         TextColumn(

@@ -1,4 +1,4 @@
-"""Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short."""
+"""Continuing a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short."""
 
 import json
 from collections.abc import Sequence

@@ -53,7 +53,7 @@ def sweep_overrides(config: DictConfig) -> list[Override]:
 
 
 def name_by_swept(config: DictConfig) -> None:
-    """Have the jobs of a sweep named by what they differ in, where they differ."""
+    """Name the jobs of a sweep by the overrides in which they differ, if they do."""
     overrides = sweep_overrides(config)
     swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
     fixed = [override.key_or_group for override in overrides if override.key_or_group not in swept]
@@ -113,12 +113,12 @@ def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
 
 
 def check_threads(config: DictConfig, num_parallel: int) -> None:
-    """Check that jobs at the same time do not fight for the cores.
+    """Check that parallel jobs together have no more threads than there are cores.
 
-    Where `num_threads` is null, the jobs are given their share of the cores by OMP_NUM_THREADS.
+    Where `num_threads` is null, OMP_NUM_THREADS gives each job its share of the cores.
 
     Raises:
-        ConfigError: together they have more threads than there are cores.
+        ConfigError: they have more.
     """
     if num_parallel <= 1:
         return
@@ -140,7 +140,7 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run of other settings has left, except its log and Hydra's files."""
+    """Remove the files of a run with other settings, except its log and Hydra's files."""
     for path in folder.iterdir():
         if path.name in (".hydra", "run.log", owner.FILE):
             continue
@@ -293,7 +293,7 @@ class SweepProgress(threading.Thread):
 
 
 def accuracy(folder: Path) -> str:
-    """The accuracy of a finished run; that on the validation images, where settings are chosen."""
+    """The accuracy of a finished run, on the validation images where it has some."""
     metrics = json.loads((folder / "metrics.json").read_text())
     kind = "validation" if "validation_accuracy" in metrics else "test"
     return f"{kind} accuracy {metrics[f'{kind}_accuracy']:.2%}"
@@ -301,9 +301,9 @@ def accuracy(folder: Path) -> str:
 
 @contextlib.contextmanager
 def launcher_errors() -> Iterator[None]:
-    """Say in one line what a launcher or sweeper fails of, and wait for the jobs that continue.
+    """Report the error of a launcher or sweeper in one line, and wait for the jobs that continue.
 
-    Submitit raises an error at the first job that is killed, while others wait or run.
+    Submitit raises an error at the first job that was killed, while others wait or run.
 
     Raises:
         SystemExit: a job has no result, or their number is not known.

@@ -168,6 +168,21 @@ def test_without_locks_the_last_of_two_that_write_at_once_owns(tmp_path, monkeyp
         own(tmp_path)
 
 
+def test_process_1_of_a_restarted_container_is_not_its_own_predecessor(tmp_path):
+    container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
+    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to make PID namespaces")
+    starts = set()
+    for _ in range(20):
+        with owner_of(tmp_path, *container):
+            record = json.loads((tmp_path / FILE).read_text())
+            with pytest.raises(InUseError):
+                own(tmp_path)
+        assert record["pid"] == 1
+        starts.add(record["started"])
+    assert len(starts) == 20
+
+
 def test_of_many_at_once_exactly_one_owns(tmp_path):
     program = (
         "import pathlib, sys, time, sgan_lab.jobs.owner as o\n"

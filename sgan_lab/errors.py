@@ -20,6 +20,10 @@ class NonFiniteLossError(UserError):
     """A loss became infinite or not a number during training."""
 
 
+class InUseError(UserError):
+    """Another process works in the folder of a run or sweep; the message names it."""
+
+
 class JobError(UserError):
     """A job of a sweep has failed; its run.log holds what is known."""
 

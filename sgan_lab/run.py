@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import UserError
-from sgan_lab.jobs import sweep, worker
+from sgan_lab.jobs import owner, sweep, worker
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
@@ -132,7 +132,7 @@ def main() -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
-        with exit_on_error():
+        with exit_on_error(), sweep.launcher_errors():
             sys.argv[1:] = complete_arguments(sys.argv[1:])
             options = get_args()
             check_commands(options)
@@ -155,6 +155,7 @@ def main() -> None:
         raise
     finally:
         complete = sweep.end()
+        owner.release_all()
     if not complete:
         sys.exit(1)
 

@@ -19,7 +19,7 @@ def printable(value: Any) -> Any:
 
 
 class TerminalHandler(logging.Handler):
-    """Prints messages as they are, through rich's console so that they do not tear its bars."""
+    """Prints messages as they are, through rich's console, which keeps its bars below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""

@@ -95,14 +95,15 @@ def make_sweep(folder):
     return folder
 
 
-def write_events(folder, scalars, images=()):
+def write_events(folder, scalars, images=(), purge_step=None):
     """Event files as a run leaves them.
 
     Args:
         scalars: by name, the value of each iteration.
         images: the iterations that have a grid; gray, darker from one to the next.
+        purge_step: what was logged from this step on is dropped by TensorBoard.
     """
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), purge_step=purge_step) as writer:
         for name, values in scalars.items():
             for iteration, value in values.items():
                 writer.add_scalar(name, value, iteration)

@@ -109,6 +109,20 @@ def started(folder, *arguments):
         process.communicate()
 
 
+@contextlib.contextmanager
+def owner_of(folder, *prefix):
+    """A process that owns a folder and does nothing; started by a command, if one is given."""
+    program = (
+        "import pathlib, sys, time, sgan_lab.jobs.owner as owner\n"
+        "owner.own(pathlib.Path(sys.argv[1])); print('owned', flush=True); time.sleep(600)"
+    )
+    command = [*prefix, sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "owned\n"
+        yield process
+        process.kill()
+
+
 def wait_for_checkpoint(run):
     """Wait until a run trains."""
     wait_for(lambda: checkpoints(run / "checkpoints"))

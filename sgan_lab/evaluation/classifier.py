@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
@@ -36,6 +37,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
     Raises:
         DataError: the file cannot be read, or is no checkpoint of this version.
     """
+    check_checkpoint(checkpoint)
     try:
         with warnings.catch_warnings():
             # The error says it.

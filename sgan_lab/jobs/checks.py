@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab.config.checks import check_values, exit_on_error
 from sgan_lab.errors import ConfigError
+from sgan_lab.jobs import owner
 from sgan_lab.jobs.resume import check_resumed_run
 
 
@@ -30,13 +31,15 @@ class CheckConfig(Callback):
 
 
 def check_folder(key: str, folder: str) -> None:
-    """Make a run folder, and check that it is empty and can be written to.
+    """Make a run folder, own it, and check that it is empty and can be written to.
 
     Raises:
         ConfigError: it is not, or cannot.
+        InUseError: another process owns it.
     """
     make_writable(key, folder)
-    if any(Path(folder).iterdir()):
+    owner.own(Path(folder))
+    if any(path.name != owner.FILE for path in Path(folder).iterdir()):
         raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
 
 

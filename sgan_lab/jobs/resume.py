@@ -1,4 +1,4 @@
-"""Going on with a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short.
+"""Continuing a run (`resume=PATH`) or a sweep (`sweep.resume=PATH`) that was cut short.
 
 The folder may come from a stranger. Of its Hydra files only overrides of the program's own keys are
 taken over, and of those none that names a class, a file or a resolver that could do harm.
@@ -22,6 +22,7 @@ from sgan_lab.config.files import load_config, load_run_config
 from sgan_lab.config.settings import experiment_settings
 from sgan_lab.config.targets import is_trusted, nodes
 from sgan_lab.errors import ConfigError
+from sgan_lab.jobs import owner
 from sgan_lab.jobs.status import read_status
 
 RUN, SWEEP = "resume", "sweep.resume"
@@ -170,14 +171,15 @@ def to_go_on(key: str, folder: Path) -> str:
 
 
 def check_resumed_run(config: DictConfig) -> None:
-    """Check that a run can go on: it does not run, and nothing but its length has changed.
+    """Own a run and check that it can continue: nothing but its length has changed.
 
     Raises:
         ConfigError: it cannot.
+        InUseError: another process owns it.
     """
     path, folder = config.resume, Path(config.resume)
     check_place(RUN, path, config.hydra.run.dir)
-    check_not_running(RUN, path, folder)
+    owner.own(folder)
     changed = changed_settings(folder, config)
     others = {key: values for key, values in changed.items() if key not in (*LENGTH, PLACE)}
     if others:
@@ -190,10 +192,13 @@ def check_resumed_run(config: DictConfig) -> None:
 
 
 def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
-    """Check that a sweep can go on: no job runs, none is complete with other settings.
+    """Own a sweep and check that it can continue: no job is complete with other settings.
+
+    Jobs may still run, for example on a cluster. They are waited for, see `sweep.run_job`.
 
     Raises:
         ConfigError: it cannot.
+        InUseError: another process owns it.
     """
     path = config.sweep.resume
     if not jobs:
@@ -201,9 +206,9 @@ def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
             SWEEP, path, "resumes grids only; this sweeper's own storage resumes its sweeps"
         )
     check_place(SWEEP, path, config.hydra.sweep.dir)
+    owner.own(Path(path))
     for job in jobs:
         folder = Path(job.hydra.sweep.dir) / job.hydra.sweep.subdir
-        check_not_running(SWEEP, path, folder)
         changed = changed_settings(folder, job)
         if is_complete(folder) and changed:
             raise ConfigError(
@@ -221,17 +226,6 @@ def check_place(key: str, path: str, folder: str) -> None:
     """
     if Path(path).absolute() != Path(folder).absolute():
         raise ConfigError(key, path, "must be given on the command line")
-
-
-def check_not_running(key: str, path: str, folder: Path) -> None:
-    """Check that no process works in a run folder.
-
-    Raises:
-        ConfigError: one does.
-    """
-    status = read_status(folder)
-    if status.state == "running":
-        raise ConfigError(key, path, f"{folder.name} still runs (process {status.pid})")
 
 
 def is_complete(folder: Path) -> bool:

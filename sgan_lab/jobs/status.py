@@ -1,19 +1,20 @@
-"""What has become of a run: status.json in its folder, for sweeps, their progress and reports.
+"""The state of a run: status.json in its folder, for sweeps, their progress and reports.
 
 A run writes it when it starts, every few seconds while it trains, and when it ends. A run that is
-killed cannot write: it is told by its process, or, from another machine, by the age of the file.
+killed cannot write: its process is looked for, or, from another machine, the age of the file tells.
 """
 
 import contextlib
 import json
-import os
-import platform
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
+
+from sgan_lab.jobs.identity import Identity, exists, this_process
+from sgan_lab.signals import Interrupted
 
 FILE = "status.json"
 HEARTBEAT = 2  # seconds between two writes
@@ -25,13 +26,12 @@ class Status:
     """State of a run.
 
     Attributes:
-        state: "running", "finished", "failed", "interrupted", or, in what `read_status` returns
-            only, "killed" (it ended without a word) and "unknown" (no readable status.json).
-        error: of a failed run, its message.
+        state: "running", "finished", "failed" or "interrupted"; `read_status` also returns "killed"
+            (the process is gone without a result) and "unknown" (no readable status.json).
+        error: of a failed run its message, of an interrupted one the reason.
         iteration: of training, up to now.
         iterations: of the whole training; 0 before it has begun.
-        host: machine that the run is on.
-        pid: its process there.
+        host, pid, started, boot, namespace: the process that runs it, see `Identity`.
     """
 
     state: str
@@ -40,13 +40,21 @@ class Status:
     iterations: int = 0
     host: str = ""
     pid: int = 0
+    started: int = 0
+    boot: str = ""
+    namespace: str = ""
+
+    @property
+    def process(self) -> Identity:
+        """The process that runs it."""
+        return Identity(self.host, self.pid, self.started, self.boot, self.namespace)
 
 
 def replace_text(path: Path, content: str) -> None:
-    """Write a text file, at once as a whole.
+    """Write a text file as a whole: a reader finds the old content or the new one.
 
     Raises:
-        OSError: it cannot be written; what was there is left.
+        OSError: it cannot be written; the old content stays.
     """
     temporary = path.with_name(f"{path.name}.part")
     try:
@@ -58,7 +66,7 @@ def replace_text(path: Path, content: str) -> None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Replace a run's status.json, at once as a whole; on a full disk, in its own place.
+    """Replace a run's status.json as a whole; on a full disk, write over the old content.
 
     Raises:
         OSError: it cannot be written.
@@ -71,7 +79,7 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def read_status(folder: Path) -> Status:
-    """The state of a run, a killed one recognized."""
+    """The state of a run; whether a running one was killed is found out."""
     try:
         written = (folder / FILE).stat().st_mtime
         status = Status(**json.loads((folder / FILE).read_text()))
@@ -79,22 +87,21 @@ def read_status(folder: Path) -> Status:
             raise TypeError("a value is of another type")
     except (OSError, ValueError, TypeError, RecursionError):
         return Status("unknown")
-    if status.state == "running" and not is_alive(status, written):
-        return replace(status, state="killed", error="it ended without a word; was it killed?")
+    if status.state == "running" and not is_alive(status.process, written):
+        error = "the process is gone without a result; was it killed?"
+        return replace(status, state="killed", error=error)
     return status
 
 
-def is_alive(status: Status, written: float) -> bool:
-    """Whether a running run's process, which last wrote at a time in seconds, still exists."""
-    if status.host != platform.node():
-        return time.time() - written < SILENCE
-    try:
-        os.kill(status.pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's process
-        return True
-    return True
+def is_alive(process: Identity, written: float) -> bool:
+    """Whether the process of a run exists; where that cannot be seen, whether it wrote lately.
+
+    Args:
+        process: of a running run.
+        written: time of its last heartbeat, in seconds since 1970.
+    """
+    alive = exists(process)
+    return time.time() - written < SILENCE if alive is None else alive
 
 
 class StatusFile:
@@ -116,12 +123,12 @@ class StatusFile:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def _write(self, state: str, error: str | None = None) -> None:
-        status = Status(state, error, *self.progress(), platform.node(), os.getpid())
+        status = Status(state, error, *self.progress(), *astuple(this_process()))
         write_status(self.folder, status)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
-            with contextlib.suppress(OSError):  # what the run itself writes will tell
+            with contextlib.suppress(OSError):  # the run meets the same error when it writes
                 self._write("running")
 
     def __enter__(self) -> "StatusFile":
@@ -140,6 +147,8 @@ class StatusFile:
         if error is None:
             self._write("finished")
             return
-        state = "failed" if isinstance(error, Exception) else "interrupted"
-        with contextlib.suppress(OSError):  # the error on its way says more
-            self._write(state, self.explain(error) if state == "failed" else None)
+        with contextlib.suppress(OSError):  # the error that is raised says more
+            if isinstance(error, Exception):
+                self._write("failed", self.explain(error))
+            else:
+                self._write("interrupted", str(error) if isinstance(error, Interrupted) else None)

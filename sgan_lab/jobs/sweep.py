@@ -1,12 +1,14 @@
-"""Sweeps: their jobs, checked before the first one starts; their progress; how they end."""
+"""Sweeps: the check of all jobs before the first one starts, the progress, and the end."""
 
 import contextlib
 import json
 import os
 import shutil
+import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +19,12 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from sgan_lab.config.checks import check_values, exit_on_error, explain
+from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.evaluation.metrics import METRICS, check_metric, title
+from sgan_lab.jobs import cluster, owner
 from sgan_lab.jobs.checks import check_folder, check_loggers
+from sgan_lab.jobs.cluster import slurm_jobs
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import (
     EXCLUDED,
@@ -28,6 +32,8 @@ from sgan_lab.jobs.resume import (
     changed_settings,
     check_resumed_sweep,
     complete_run,
+    described,
+    is_complete,
     to_go_on,
 )
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
@@ -43,7 +49,7 @@ def sweep_overrides(config: DictConfig) -> list[Override]:
 
 
 def name_by_swept(config: DictConfig) -> None:
-    """Have the jobs of a sweep named by what they differ in, where they differ."""
+    """Name the jobs of a sweep by the overrides in which they differ, if they do."""
     overrides = sweep_overrides(config)
     swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
     fixed = [override.key_or_group for override in overrides if override.key_or_group not in swept]
@@ -116,12 +122,12 @@ def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
 
 
 def check_threads(config: DictConfig, num_parallel: int) -> None:
-    """Check that jobs at the same time do not fight for the cores.
+    """Check that parallel jobs together have no more threads than there are cores.
 
-    Where `num_threads` is null, the jobs are given their share of the cores by OMP_NUM_THREADS.
+    Where `num_threads` is null, OMP_NUM_THREADS gives each job its share of the cores.
 
     Raises:
-        ConfigError: together they have more threads than there are cores.
+        ConfigError: they have more.
     """
     if num_parallel <= 1:
         return
@@ -143,9 +149,9 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run of other settings has left, except its log and Hydra's files."""
+    """Remove the files of a run with other settings, except its log and Hydra's files."""
     for path in folder.iterdir():
-        if path.name in (".hydra", "run.log"):
+        if path.name in (".hydra", "run.log", owner.FILE):
             continue
         if path.is_dir():
             shutil.rmtree(path)
@@ -154,7 +160,10 @@ def clear(folder: Path) -> None:
 
 
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
-    """Run a job of a sweep in a process of its own; one that a resumed sweep has complete, not.
+    """Run a job of a sweep in a process of its own, unless it is complete.
+
+    A resumed sweep waits for a job that an earlier process still runs, and takes its result. A job
+    that waited in a queue until another process had its run complete changes nothing.
 
     Args:
         config: of the job.
@@ -165,6 +174,7 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
+        InUseError: another process runs it, and the sweep is not a resumed one.
         UserError: the job has failed; its status.json says so.
     """
     complete = config.sweep.resume and complete_run(config, Path(config.sweep.resume))
@@ -172,15 +182,22 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         if complete.resolve() != folder.resolve():
             shutil.rmtree(folder)  # Hydra's files
         return json.loads((complete / "metrics.json").read_text())
-    if changed_settings(folder, config):
-        clear(folder)
-    try:
-        check_values(config)  # again, since a sweeper may have chosen other values
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    except Exception as error:
-        write_status(folder, Status("failed", explain(error)))
-        raise
-    return run_in_process(folder, prefix=f"#{number} ")
+    with owner.owned(folder, wait=bool(config.sweep.resume)):
+        changed = changed_settings(folder, config)
+        if is_complete(folder):
+            if changed:  # it was completed while this job waited
+                raise ConfigError(SWEEP, folder, f"is complete with {described(changed)}")
+            print(f"#{number} is complete: skipped.")
+            return json.loads((folder / "metrics.json").read_text())
+        if changed:
+            clear(folder)
+        try:
+            check_values(config)  # again, since a sweeper may have chosen other values
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        except Exception as error:
+            write_status(folder, Status("failed", explain(error)))
+            raise
+        return run_in_process(folder, prefix=f"#{number} ")
 
 
 class Sweep(Callback):
@@ -205,15 +222,16 @@ class Sweep(Callback):
 
 
 class SweepProgress(threading.Thread):
-    """Shows the jobs of a sweep, as their status.json tells: bars while they run, then a line each.
+    """Shows the jobs of a sweep from their status.json: bars while they run, then a line each.
 
     Args:
         folder: of the sweep.
-        num_jobs: that it is going to run; None where that is not known.
+        num_jobs: to run; None where that is not known.
         metric: the name of the metric that is shown of a finished job.
 
     Attributes:
-        ended: state of each job that has ended since the start, by its folder.
+        started: folder of each job that runs or has run.
+        ended: state of each of them that has ended, by its folder.
     """
 
     def __init__(self, folder: Path, num_jobs: int | None, metric: str) -> None:
@@ -221,14 +239,44 @@ class SweepProgress(threading.Thread):
 
         super().__init__(daemon=True)
         self.folder = folder
+        self.num_jobs = num_jobs
         self.metric = metric
         self.before = {file: file.stat().st_mtime_ns for file in folder.rglob(FILE)}
         self.stopped = threading.Event()
+        self.started: set[Path] = set()
         self.ended: dict[Path, str] = {}
         self.progress = JobsProgress(num_jobs)
 
+    @property
+    def num_missing(self) -> int:
+        """How many jobs have not started; 0 where the number of jobs is not known."""
+        return max((self.num_jobs or 0) - len(self.started), 0)
+
+    def is_finished(self) -> bool:
+        """Whether all jobs have finished."""
+        states = [self.ended.get(folder) for folder in self.started]
+        return not self.num_missing and all(state == "finished" for state in states)
+
+    def stop(self) -> None:
+        """End the progress after a last look; again without effect."""
+        self.stopped.set()
+        self.join()
+
+    def wait_for_jobs(self) -> None:
+        """Wait for all jobs that still run, and for those that Slurm still has."""
+        is_told = False
+        while True:
+            in_slurm = slurm_jobs(self.folder)
+            folders = [file.parent for file in self.folder.rglob(FILE)]
+            if not in_slurm and all(read_status(each).state != "running" for each in folders):
+                return
+            if in_slurm and not is_told:
+                print(cluster.described(in_slurm))
+                is_told = True
+            time.sleep(POLL)
+
     def run(self) -> None:
-        """Look at the jobs again and again."""
+        """Look at the jobs until the sweep ends."""
         with self.progress:
             while not self.stopped.wait(POLL):
                 with contextlib.suppress(FileNotFoundError):  # jobs clear their folders
@@ -238,15 +286,22 @@ class SweepProgress(threading.Thread):
     def look(self) -> None:
         """Show each job that runs, and once each that has ended."""
         for file in sorted(self.folder.rglob(FILE)):
-            folder = file.parent
-            if folder in self.ended or file.stat().st_mtime_ns == self.before.get(file):
+            folder, written = file.parent, file.stat().st_mtime_ns
+            if written == self.before.get(file):
                 continue
+            self.started.add(folder)
             status, name = read_status(folder), str(folder.relative_to(self.folder))
             if status.state == "running":
+                self.ended.pop(folder, None)  # a cluster has queued the job again
                 self.progress.show(name, status.iteration, status.iterations)
                 continue
-            self.ended[folder] = status.state
+            is_shown = folder in self.ended
+            self.before[file], self.ended[folder] = written, status.state
+            if is_shown:
+                continue
             message = f"{status.state}: {status.error}" if status.error else status.state
+            if status.state == "interrupted" and status.error:
+                message = status.error  # begins with the state
             if status.state == "finished":
                 message = f"finished: {result(folder, self.metric)}"
             self.progress.end(name, f"{name} {message}")
@@ -264,33 +319,69 @@ def result(folder: Path, metric: str) -> str:
     return f"{part} {title(metric)} {METRICS[metric].text(metrics.get(f'{part}_{metric}'))}"
 
 
+@contextlib.contextmanager
+def launcher_errors() -> Iterator[None]:
+    """Report the error of a launcher or sweeper in one line, and wait for the jobs that continue.
+
+    Submitit raises an error at the first job that was killed, while others wait or run.
+
+    Raises:
+        SystemExit: a job has no result, or their number is not known.
+    """
+    try:
+        yield
+    except EXPLAINED:
+        raise
+    except Exception as error:
+        sweep = Sweep.running
+        if sweep is None:
+            raise
+        reason = next(iter(str(error).splitlines()), "")
+        print(f"The launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        sweep.wait_for_jobs()
+        sweep.stop()
+        if sweep.num_jobs is None or sweep.num_missing or not sweep.is_finished():
+            raise SystemExit(1) from error
+
+
 def end() -> bool:
     """End a sweep, if one has been started: stop its progress, write and print its report.
 
     Returns:
-        Whether all jobs that were started have finished.
+        Whether all jobs have finished.
     """
     sweep = Sweep.running
     if sweep is None:
         return True
-    sweep.stopped.set()
-    sweep.join()
-    write_report(sweep.folder, sweep.metric)
-    return set(sweep.ended.values()) <= {"finished"}
+    sweep.stop()
+    write_report(sweep.folder, sweep.metric, sweep.num_missing)
+    in_slurm = slurm_jobs(sweep.folder)
+    if in_slurm:
+        print(cluster.described(in_slurm))
+    return sweep.is_finished()
 
 
-def write_report(folder: Path, metric: str) -> None:
-    """Write and print the report, where a job of the sweep has started."""
+def write_report(folder: Path, metric: str, num_missing: int) -> None:
+    """Write and print the report, where a job of the sweep has started.
+
+    Args:
+        folder: of the sweep.
+        metric: that is compared.
+        num_missing: jobs that have no folder.
+    """
     from sgan_lab.report import page as report
 
+    num_finished = num_runs = 0
     try:
         runs = report.read_runs([folder])
+        num_finished, num_runs = (runs.status == "finished").sum(), len(runs)
         report.write_report(runs, folder, metric)
+        report.print_summary(runs, metric)
+        print(f"Results: {folder / 'report.html'}")
     except (DataError, OSError) as error:
         print(f"No report: {error}")
-        return
-    report.print_summary(runs, metric)
-    without_result = (runs.status != "finished").sum()
-    if without_result:
-        print(f"{without_result} of {len(runs)} runs have no result; see {folder / 'report.md'}.")
+    num_runs += num_missing
+    if num_finished < num_runs:
+        without_result = num_runs - num_finished
+        print(f"{without_result} of {num_runs} runs have no result; see {folder / 'report.md'}.")
         print(to_go_on(SWEEP, folder))

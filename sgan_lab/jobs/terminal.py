@@ -1,4 +1,4 @@
-"""What a sweep shows on the terminal while it goes on, and a run at its end."""
+"""What a sweep shows on the terminal while its jobs run, and what a run shows at its end."""
 
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from sgan_lab.terminal import printable
 
 
 class JobsProgress:
-    """Bars of all jobs of a sweep that run, and above them the number of those that have ended.
+    """A bar for each job of a sweep that runs, and above them the number of jobs that have ended.
 
     Args:
-        num_jobs: that the sweep is going to run; None where that is not known.
+        num_jobs: to run; None where that is not known.
     """
 
     def __init__(self, num_jobs: int | None) -> None:
         self.progress = training_progress()
         self.jobs: dict[str, TaskID] = {}
+        self.ended: set[str] = set()
         self.sweep = self.progress.add_task("jobs", total=num_jobs, iterations=False)
 
     def __enter__(self) -> "JobsProgress":
@@ -36,13 +37,15 @@ class JobsProgress:
         """Show how far a job is."""
         if job not in self.jobs:
             self.jobs[job] = self.progress.add_task(job, total=None)
+            self.ended.discard(job)  # it may run again
         self.progress.update(self.jobs[job], completed=iteration, total=iterations or None)
 
     def end(self, job: str, message: str) -> None:
         """Count a job as ended and print a line about it."""
         if job in self.jobs:
             self.progress.remove_task(self.jobs.pop(job))
-        self.progress.advance(self.sweep)
+        self.ended.add(job)
+        self.progress.update(self.sweep, completed=len(self.ended))
         self.progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 

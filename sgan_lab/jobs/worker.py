@@ -1,6 +1,6 @@
 """The process of a run: `python -m sgan_lab.jobs.worker FOLDER PREFIX`, see `jobs.process`.
 
-A single run does the same in the process of the command line.
+A single run on one device does the same in the process of the command line.
 """
 
 if __name__ == "__main__":  # before the imports that take their time
@@ -9,6 +9,7 @@ if __name__ == "__main__":  # before the imports that take their time
     handle_signals(end_at_once)
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,13 @@ from sgan_lab.terminal import log_to
 log = logging.getLogger(__name__)
 
 
-def run(folder: Path, prefix: str = "") -> dict[str, Any]:
+def run(folder: Path, prefix: str = "", rank: int = 0) -> dict[str, Any]:
     """Train as a run folder's config.yaml says, with its log and status.json.
 
     Args:
         folder: of the run.
         prefix: before each log line on the terminal.
+        rank: of this process among those of the run.
 
     Returns:
         The content of metrics.json; in other processes than the first of several, nothing.
@@ -35,11 +37,11 @@ def run(folder: Path, prefix: str = "") -> dict[str, Any]:
     Raises:
         UserError: data are missing or damaged, or training failed; status.json says so too.
     """
-    from pytorch_lightning.utilities import rank_zero_only  # torch takes seconds to import
-
+    from sgan_lab.training.ranks import set_rank  # torch takes seconds to import
     from sgan_lab.training.train import train
 
-    if rank_zero_only.rank:
+    set_rank(rank)
+    if rank:
         return train(folder)
     log_to(folder, prefix)
     with StatusFile(folder, explain) as status:
@@ -54,7 +56,7 @@ def main() -> None:
     """Run, and end with exit status 1 where the run fails."""
     end_with_parent()
     try:
-        run(Path(sys.argv[1]), sys.argv[2])
+        run(Path(sys.argv[1]), sys.argv[2], int(os.environ.get("LOCAL_RANK", 0)))
     except Exception as error:
         log.error("%s", explain(error), exc_info=not isinstance(error, EXPLAINED))
         sys.exit(1)

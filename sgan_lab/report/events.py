@@ -39,8 +39,16 @@ class Events(NamedTuple):
 
 
 def read_events(folder: Path) -> Events:
-    """The events in a run folder; where they are damaged, those before the damage."""
-    reader = EventAccumulator(str(folder), size_guidance={SCALARS: 0, IMAGES: 1})  # 0 for all
+    """The events in a run folder; where they are damaged, those before the damage.
+
+    They are put in order by their step. The reader goes by the times in the files' names, and after
+    a clock was set back it would purge what a resumed run wrote.
+    """
+    reader = EventAccumulator(
+        str(folder),
+        size_guidance={SCALARS: 0, IMAGES: 0},  # 0 for all
+        purge_orphaned_data=False,
+    )
     try:
         reader.Reload()
     except Exception as error:  # protobuf has its own
@@ -55,9 +63,10 @@ def read_events(folder: Path) -> Events:
         (tag, step, value)
         for tag, values in curves.items()
         if len(values) > 1 and not tag.startswith(per_class)
-        for step, value in values.items()
+        for step, value in sorted(values.items())
     ]
-    samples = reader.Images(SAMPLES)[-1] if SAMPLES in tags[IMAGES] else None
+    images = reader.Images(SAMPLES) if SAMPLES in tags[IMAGES] else []
+    samples = max(images, key=lambda event: event.step, default=None)
     return Events(
         pd.DataFrame(points, columns=["scalar", "iteration", "value"]),
         samples if samples and is_png(samples.encoded_image_string) else None,

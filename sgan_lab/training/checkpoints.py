@@ -1,15 +1,16 @@
-"""Checkpoints of a run: all that is needed to go on from one as if nothing had happened.
+"""Checkpoints of a run: all that is needed to continue as if nothing had happened.
 
 A checkpoint is Lightning's (weights, moments of all optimizers, running averages, progress, the
-callbacks' states) with the state of every random number generator. It is written to a temporary
-file, and has its SHA-256 sum beside it, in the format of `sha256sum`, before it gets its name.
+callbacks' states) with the state of every random number generator and the time that training has
+taken. It is written to a temporary file, and its checksum is written before it gets its name.
 """
 
-import hashlib
 import logging
 import os
 import random
 import re
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checksums import checksum_file, damage, sha256
 from sgan_lab.training.lightning_progress import complete_progress
 
 log = logging.getLogger(__name__)
 
 NAME = r"iteration-(\d+)\.ckpt"
-RANDOM_STATES = "random_states"  # key of a checkpoint
+RANDOM_STATES, SECONDS = "random_states", "seconds"  # keys of a checkpoint
 
 
 class Checkpoints(Checkpoint):
@@ -36,13 +39,20 @@ class Checkpoints(Checkpoint):
 
     Attributes:
         newest: the last checkpoint written by this process; None before the first.
+        seconds_before: of training in earlier processes, up to the checkpoint that was loaded.
     """
 
     def __init__(self, dirpath: str, keep: int) -> None:
         self.folder = Path(dirpath)
         self.keep = keep
         self.newest: Path | None = None
+        self.seconds_before = 0.0
+        self.started = 0.0
         self.random_states: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Take the time; Lightning loads a checkpoint after this."""
+        self.started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Write a checkpoint."""
@@ -75,22 +85,24 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the states of the random number generators, of each process."""
+        """Add the states of the random number generators, of each process, and the time."""
         states = [random_states(module.device)]
         if trainer.world_size > 1:
             states *= trainer.world_size
             torch.distributed.all_gather_object(states, states[0])
         checkpoint[RANDOM_STATES] = states
+        checkpoint[SECONDS] = self.seconds_before + time.perf_counter() - self.started
 
     def on_load_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take the random number generators' states, and count what has ended as ended."""
         self.random_states = checkpoint[RANDOM_STATES][trainer.global_rank]
+        self.seconds_before = checkpoint[SECONDS]
         complete_progress(checkpoint)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Go on drawing where the checkpoint was written; Lightning calls this callback last."""
+        """Restore the generators' states; Lightning calls this callback last."""
         if self.random_states is not None:
             set_random_states(self.random_states, module.device)
 
@@ -132,24 +144,37 @@ def newest_intact(folder: Path) -> Path | None:
     """The newest checkpoint that agrees with its checksum; damaged ones are named in the log."""
     for path in checkpoints(folder):
         try:
-            expected = checksum_file(path).read_text().split()[0]
-            if sha256(path) == expected:
-                return path
-            reason = "its SHA-256 sum is another"
-        except (OSError, IndexError, UnicodeDecodeError):
-            reason = f"{checksum_file(path).name} cannot be read"
+            reason = damage(path)
+        except FileNotFoundError:
+            reason = f"{checksum_file(path).name} does not exist"
+        if reason is None:
+            return path
         log.warning("%s is damaged: %s. The one before is used.", path, reason)
     return None
 
 
-def checksum_file(checkpoint: Path) -> Path:
-    """The file that holds a checkpoint's checksum."""
-    return checkpoint.with_name(f"{checkpoint.name}.sha256")
+def check_classes(checkpoint: Path, trained: Sequence[str], class_names: Sequence[str]) -> None:
+    """Check that data have the classes that a checkpoint was trained on, in the same order.
 
+    Args:
+        checkpoint: to continue from.
+        trained: its classes.
+        class_names: of the data.
 
-def sha256(path: Path) -> str:
-    """SHA-256 sum of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    Raises:
+        DataError: they have others.
+    """
+    if list(trained) == list(class_names):
+        return
+    differences = {
+        "missing": [name for name in trained if name not in class_names],
+        "new": [name for name in class_names if name not in trained],
+    }
+    text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in differences.items() if names)
+    raise DataError(
+        f"The classes of the data have changed since {checkpoint} was written"
+        f" ({text or 'another order'}). Restore them, or train in a new folder."
+    )
 
 
 def synchronize(path: Path) -> None:

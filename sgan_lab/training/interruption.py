@@ -1,4 +1,4 @@
-"""The end of training by a signal, with a checkpoint to go on from."""
+"""The end of training by a signal, with a checkpoint to continue from."""
 
 import signal
 from types import FrameType
@@ -10,10 +10,10 @@ from sgan_lab.training.checkpoints import Checkpoints
 
 
 class Interruption(Callback):
-    """Ends training by SIGINT or SIGTERM after the iteration under way, with a checkpoint.
+    """Ends training after the current iteration, with a checkpoint, when a signal has come.
 
-    A second SIGINT ends it at once, and so does each signal where several processes train, which
-    would have to agree on an iteration.
+    The signals are those of `sgan_lab.signals`. A second SIGINT ends training at once. Several
+    processes would have to agree on an iteration, so there each signal ends training at once.
     """
 
     def __init__(self) -> None:

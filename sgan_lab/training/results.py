@@ -44,7 +44,6 @@ def run_metrics(
     data: SemiSupervisedData,
     evaluations: dict[str, Evaluation],
     trainer: pl.Trainer,
-    start: int,
     seconds: float,
     commit: str | None,
 ) -> dict[str, Any]:
@@ -55,8 +54,7 @@ def run_metrics(
         data: what it was trained and evaluated on.
         evaluations: see `evaluate_run`.
         trainer: after training.
-        start: the iteration that this process began after.
-        seconds: time of training in this process.
+        seconds: time of training, of all processes that continued the run.
         commit: see `git_commit`.
     """
     return {
@@ -71,7 +69,7 @@ def run_metrics(
         "seed": config.seed,
         "iterations": trainer.global_step,
         "seconds": seconds,
-        "iterations_per_second": (trainer.global_step - start) / seconds,
+        "iterations_per_second": trainer.global_step / seconds,
         "processes": trainer.world_size,
         "num_threads": torch.get_num_threads(),
         "device": str(data.test.labels.device),

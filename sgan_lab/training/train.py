@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ from sgan_lab.config.files import load_config
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.training.callbacks import Validation
-from sgan_lab.training.checkpoints import Checkpoints, iteration_of, newest_intact
+from sgan_lab.training.checkpoints import (
+    Checkpoints,
+    check_classes,
+    iteration_of,
+    newest_intact,
+)
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.process import prepare_process
+from sgan_lab.training.ranks import environment
 from sgan_lab.training.results import (
     evaluate_run,
     git_commit,
@@ -39,8 +45,8 @@ def train(
 ) -> dict[str, Any]:
     """Train and test a classifier, and leave everything about it in the run folder.
 
-    Where the folder holds a checkpoint, training goes on from the newest that is intact. Of several
-    processes (Lightning's DDP) each trains; the first one tests and writes.
+    Where the folder holds a checkpoint, training continues from the newest that is intact. Of
+    several processes (Lightning's DDP) each trains; the first one tests and writes.
 
     Args:
         folder: of the run; its config.yaml is the configuration, checked and resolved.
@@ -63,12 +69,13 @@ def train(
     data: SemiSupervisedData = instantiate(config.data)
     algorithm = build_algorithm(config, data)
     callbacks = list(instantiate(config.callbacks).values())
-    checkpoint = newest_checkpoint(callbacks)
+    checkpoint = newest_checkpoint(callbacks, data.class_names)
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
     interruption = Interruption()
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        **environment(config.trainer),
         **algorithm.training_limit,
         logger=loggers(config, start),
         callbacks=[
@@ -94,7 +101,8 @@ def train(
     started = time.perf_counter()
     trainer.fit(algorithm, batches, ckpt_path=checkpoint, weights_only=True)
     interruption.end_if_received()
-    seconds = time.perf_counter() - started
+    earlier = [each.seconds_before for each in callbacks if isinstance(each, Checkpoints)]
+    seconds = sum(earlier) + time.perf_counter() - started
     if rank_zero_only.rank:
         return {}
 
@@ -102,7 +110,7 @@ def train(
     for name, figure in training_figures(history, algorithm.in_epochs).items():
         figure.savefig(folder / f"{name}.png")
     evaluations = evaluate_run(algorithm, data)
-    metrics = run_metrics(config, data, evaluations, trainer, start, seconds, commit)
+    metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
     return metrics
@@ -123,16 +131,17 @@ def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
     return algorithm
 
 
-def newest_checkpoint(callbacks: list[pl.Callback]) -> Path | None:
-    """The checkpoint to go on from, if there is one.
+def newest_checkpoint(callbacks: list[pl.Callback], class_names: Sequence[str]) -> Path | None:
+    """The checkpoint to continue from, if there is one.
 
     Raises:
-        DataError: it agrees with its checksum, but is no checkpoint of this program.
+        DataError: it agrees with its checksum, but is no checkpoint of this program, or one of
+            other classes than those of the data.
     """
     folder = next((each.folder for each in callbacks if isinstance(each, Checkpoints)), None)
     checkpoint = newest_intact(folder) if folder else None
-    if checkpoint:
-        load_classifier(checkpoint)  # anybody may have written the file and its checksum
+    if checkpoint:  # anybody may have written the file and its checksum
+        check_classes(checkpoint, load_classifier(checkpoint).class_names, class_names)
     return checkpoint
 
 

@@ -13,8 +13,9 @@ import torch
 from sgan_lab.data.load import load
 from sgan_lab.jobs import status, sweep
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
+from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import make_image_folder, read_folder
-from tests.processes import RUN, TINY, started, wait_for_checkpoint
+from tests.processes import RUN, TINY, started, succeed, wait_for_checkpoint
 
 
 def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
@@ -25,6 +26,20 @@ def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(r"Error executing .*\n.*No such file or directory: .*/run/.*\n", errors)
+
+
+def test_a_run_whose_classes_have_changed_does_not_continue(command_line, tmp_path):
+    make_image_folder(tmp_path / "images")
+    arguments = ["data=image_folder", "data.root=images", "data.batch_size=2", *TINY[1:]]
+    succeed(command_line(*arguments, "iterations=1", "hydra.run.dir=run"))
+    for part in ("labeled", "test"):
+        (tmp_path / "images" / part / "dog").rename(tmp_path / "images" / part / "fox")
+    result = command_line("resume=run", "iterations=2")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "missing: dog; new: fox" in result.stderr
+    assert [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")] == [
+        "iteration-1.ckpt"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["image folder", "MNIST"])

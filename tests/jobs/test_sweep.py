@@ -63,6 +63,7 @@ def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_pat
     assert result.returncode == 0, result.stderr
     sweep = tmp_path / "sweep"
     assert "Test accuracy" in result.stdout
+    assert f"Results: {sweep / 'report.html'}" in result.stdout
     assert (sweep / "report.html").is_file()
     of_seeds = [
         torch.load(path, weights_only=True)["state_dict"]["discriminator.layers.0.weight"]
@@ -136,7 +137,7 @@ def test_killed_jobs_and_sweeps_lose_only_what_was_running(tmp_path):
             check=False,
         )
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-        assert "seed=1 still runs" in refused.stderr
+        assert f"{sweep} is in use by process {process.pid} on " in refused.stderr
         process.kill()
     ended = {"seed=0": "killed", "seed=1": "interrupted", "seed=2": "interrupted"}
     wait_for(lambda: states(sweep) == ended)

@@ -26,6 +26,18 @@ def test_scalars_and_the_last_images_are_read(tmp_path):
     assert samples.encoded_image_string.startswith(b"\x89PNG")
 
 
+def test_a_clock_that_is_set_back_hides_nothing_of_a_resumed_run(tmp_path):
+    """The files are read by the times in their names; each begins with the step it begins after."""
+    for start, name in ((0, "2000000000"), (20, "1000000000")):
+        loss = {step: float(step) for step in (start + 10, start + 20)}
+        write_events(tmp_path, {"loss": loss}, images=[start + 20], purge_step=start + 1)
+        (new,) = tmp_path.glob("events.out.tfevents.17*")
+        new.rename(tmp_path / f"events.out.tfevents.{name}.vm.1.0")
+    points, samples = read_events(tmp_path)
+    assert points.values.tolist() == [["loss", step, float(step)] for step in (10, 20, 30, 40)]
+    assert samples.step == 40
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no events"])
 def test_a_run_without_readable_events_has_none(tmp_path, content):
     if content is not None:

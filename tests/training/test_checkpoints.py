@@ -10,12 +10,14 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.algorithms.supervised import Supervised
-from sgan_lab.errors import NonFiniteLossError
+from sgan_lab.errors import DataError, NonFiniteLossError
 from sgan_lab.signals import SIGNALS, Interrupted
 from sgan_lab.training.callbacks import SampleGrid
 from sgan_lab.training.checkpoints import (
     RANDOM_STATES,
+    SECONDS,
     Checkpoints,
+    check_classes,
     checkpoints,
     checksum_file,
     iteration_of,
@@ -209,6 +211,33 @@ def test_an_interrupted_write_leaves_the_checkpoint_before(tmp_path, monkeypatch
         train("sgan", tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["iteration-2.ckpt"]
     assert newest_intact(tmp_path) == tmp_path / "iteration-2.ckpt"
+
+
+def test_a_checkpoint_keeps_the_seconds_of_all_processes(tmp_path):
+    train("sgan", tmp_path / "whole")
+    first = tmp_path / "whole" / "iteration-4.ckpt"
+    seconds = torch.load(first)[SECONDS]
+    content = torch.load(first)
+    torch.save(content | {SECONDS: 1000 + seconds}, first)
+    _, (*_, callback) = train("sgan", tmp_path / "resumed", checkpoint=first)
+    assert callback.seconds_before == 1000 + seconds
+    later = [torch.load(path)[SECONDS] for path in reversed(checkpoints(tmp_path / "resumed"))]
+    assert 1000 + seconds < later[0] < later[1] < 2000
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("cat", "fox"), "missing: dog; new: fox"),
+        (("cat", "dog", "emu"), r"\(new: emu\)"),
+        (("cat",), r"\(missing: dog\)"),
+        (("dog", "cat"), r"\(another order\)"),
+    ],
+)
+def test_other_classes_than_those_of_a_checkpoint_are_named(tmp_path, names, message):
+    check_classes(tmp_path, ["cat", "dog"], ("cat", "dog"))
+    with pytest.raises(DataError, match=message):
+        check_classes(tmp_path, ["cat", "dog"], names)
 
 
 def test_all_random_number_generators_are_restored():

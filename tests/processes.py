@@ -117,10 +117,9 @@ def owner_of(folder, *prefix):
         "owner.own(pathlib.Path(sys.argv[1])); print('owned', flush=True); time.sleep(600)"
     )
     command = [*prefix, sys.executable, "-c", program, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
         assert process.stdout.readline() == "owned\n"
         yield process
-        process.kill()
 
 
 def wait_for_checkpoint(run):
@@ -148,3 +147,13 @@ def check_resumed(command_line, folder, newest):
     metrics = [json.loads((path / "metrics.json").read_text()) for path in (folder, cut)]
     assert metrics[0]["iterations"] == metrics[1]["iterations"] == contents[0]["global_step"]
     assert metrics[0]["test_loss"] == metrics[1]["test_loss"]
+
+
+@contextlib.contextmanager
+def ending(process):
+    """A process that is killed on the way out: a failed test would wait for it."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -14,6 +14,7 @@ from sgan_lab.training.checkpoints import checkpoints, iteration_of, newest_inta
 from tests.processes import (
     RUN,
     TINY,
+    ending,
     results,
     started,
     states,
@@ -54,9 +55,8 @@ def test_two_sigints_end_a_run_at_once(tmp_path):
         "r.main()"
     )
     command = [sys.executable, "-c", program, *TINY, "hydra.run.dir=run"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ending(subprocess.Popen(command, cwd=tmp_path, **pipes)) as process:
         assert process.stdout.readline() == "step\n"
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):

@@ -31,7 +31,7 @@ def channels_first(dense):
 def test_twenty_iterations_equal_the_plain_loop(monkeypatch):
     monkeypatch.setattr(containers, "scale", lambda images: (images.double() - 127.5) / 127.5)
     torch.manual_seed(0)
-    sgan = SGAN((1, 28, 28), tuple("0123456789"), ITERATIONS, 10, 1, 3e-4, 1e-3, 1e-3).double()
+    sgan = SGAN((1, 28, 28), tuple("0123456789"), ITERATIONS, 3e-4, 1e-3, 1e-3).double()
     optimizers = sgan.configure_optimizers()
     sgan.labeled_optimizer, sgan.unlabeled_optimizer, sgan.generator_optimizer = optimizers
     sgan.manual_backward = torch.Tensor.backward

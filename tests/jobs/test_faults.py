@@ -74,7 +74,7 @@ def test_it_needs_no_terminal_and_no_input(tmp_path):
         )
     assert (result.returncode, result.stderr) == (0, "")
     lines = (tmp_path / "output").read_text().splitlines()
-    assert lines[0].startswith("4 [epoch 1, ")
+    assert lines[0].startswith("4: class loss ")
     assert lines[1].strip() == "Result"
 
 
@@ -103,7 +103,7 @@ def test_runs_and_sweeps_of_the_same_second_have_folders_of_their_own(command_li
 def test_a_clock_that_is_set_back_hides_no_job_and_kills_no_run(tmp_path, monkeypatch):
     (tmp_path / "before").mkdir()
     write_status(tmp_path / "before", Status("failed"))
-    progress = sweep.SweepProgress(tmp_path, 2)
+    progress = sweep.SweepProgress(tmp_path, 2, "accuracy")
     (tmp_path / "job").mkdir()
     write_status(tmp_path / "job", Status("failed"))
     os.utime(tmp_path / "job" / FILE, (0, 0))

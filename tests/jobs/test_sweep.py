@@ -80,9 +80,9 @@ def test_a_resumed_sweep_may_grow_but_overwrites_no_result(command_line, tmp_pat
     assert len(list(sweep.glob("*/metrics.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    result = command_line(*arguments, "model.learning_rate=0.5", "sweep.resume=sweep")
+    result = command_line(*grown, "model.learning_rate=0.5")
     assert result.returncode == 1
-    assert "seed=0 is complete with model.learning_rate=0.001 instead of 0.5" in (result.stderr)
+    assert "=50 is complete with model.learning_rate=0.001 instead of 0.5" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

@@ -10,6 +10,15 @@ from sgan_lab import run
 from sgan_lab.training.checkpoints import checkpoints
 from tests.processes import RUN, TINY, WHOLE_OUTPUT
 
+RUNS = {"command_line", "baseline_run", "checkpoint", "whole_run"}  # fixtures that train, or can
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start runs as slow."""
+    for item in items:
+        if RUNS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:

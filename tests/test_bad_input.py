@@ -48,6 +48,8 @@ from sgan_lab.report.runs import paired_differences, read_runs, summarize
 from sgan_lab.training.checkpoints import checkpoints, checksum_file, newest_intact, sha256
 from tests.builders import make_run, write_events
 
+pytestmark = pytest.mark.slow
+
 INPUTS = int(os.environ.get("SGAN_LAB_INPUTS", "2000"))  # more for a thorough test by hand
 HANGING = 120  # seconds for one input, after which the test run ends; generous, for busy machines
 

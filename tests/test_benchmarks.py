@@ -1,5 +1,6 @@
 """The loop that `benchmarks/loop.py` compares with makes the same updates as the SGAN."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -28,6 +29,7 @@ def channels_first(dense):
     return dense.view(7, 7, 256, -1).permute(2, 0, 1, 3).reshape(256 * 49, *dense.shape[1:])
 
 
+@pytest.mark.slow
 def test_twenty_iterations_equal_the_plain_loop(monkeypatch):
     monkeypatch.setattr(containers, "scale", lambda images: (images.double() - 127.5) / 127.5)
     torch.manual_seed(0)

@@ -23,6 +23,8 @@ from tests.processes import (
     wait_for_checkpoint,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(command_line, tmp_path, whole_run):
     folder = tmp_path / "run"

@@ -63,6 +63,7 @@ def interrupted(training_step):
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCALARS)
 def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, monkeypatch, name):
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -53,6 +53,7 @@ def run_file(file_format, path, images):
     return {key: value.decode() for key, value in extra.items()}, network(images)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
 @pytest.mark.parametrize("discriminator", DISCRIMINATORS)
 @pytest.mark.parametrize("file_format", FORMAT_NAMES)

@@ -170,6 +170,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_registered_metric_appears_everywhere(tmp_path):
     def sgan_lab(*arguments):
         command = [sys.executable, "-c", ONE_MORE, *arguments]

@@ -18,6 +18,7 @@ def run_predict(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_own_images_are_trained_on_and_the_classifier_taken_away(command_line, tmp_path):
     root = make_image_folder(tmp_path / "images")
     result = command_line(

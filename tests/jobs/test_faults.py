@@ -17,6 +17,8 @@ from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import make_image_folder, read_folder
 from tests.processes import RUN, TINY, started, succeed, wait_for_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_folder_that_is_deleted_ends_the_run_with_one_error(tmp_path):
     folder = tmp_path / "run"

@@ -15,6 +15,8 @@ from sgan_lab.jobs.status import read_status
 from sgan_lab.jobs.sweep import run_job
 from tests.processes import TINY, owner_of, started, states, wait_for
 
+pytestmark = pytest.mark.slow
+
 LONG = [*TINY, "iterations=1000000", "sample_interval=1000000"]
 
 

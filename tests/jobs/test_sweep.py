@@ -19,6 +19,8 @@ from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import digits, make_image_folder
 from tests.processes import TINY, ending, run_main, states, wait_for
 
+pytestmark = pytest.mark.slow
+
 LONG = [*TINY, "iterations=1000000", "sample_interval=10"]
 SHORT = [*TINY, "iterations=2"]
 

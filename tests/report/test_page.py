@@ -131,6 +131,7 @@ def test_a_report_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")} == before
 
 
+@pytest.mark.slow
 def test_the_command_line_reports_or_says_what_is_wrong(tmp_path):
     def report(*arguments):
         command = [sys.executable, "-m", "sgan_lab", "report", *map(str, arguments)]

@@ -13,6 +13,8 @@ from sgan_lab.training.checkpoints import RANDOM_STATES, newest_intact
 from tests.processes import TINY, read_events, steps, succeed
 from tests.training.ddp_program import ITERATIONS, make_sgan
 
+pytestmark = pytest.mark.slow
+
 
 def averaged_step(ranks, loss, inputs, optimizer):
     """One step of Adam along the mean of the ranks' gradients, taken by all of them."""

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PAGE_FAULTS = """
 import resource
 import torch

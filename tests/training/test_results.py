@@ -42,12 +42,12 @@ def test_metrics_json_holds_every_part_and_no_nan(test_images):
     data = make_data()
     trainer = SimpleNamespace(global_step=50, world_size=1)
     evaluations = {"test": test_images, "validation": test_images}
-    metrics = run_metrics(CONFIG, data, evaluations, trainer, 10, 4.0, "abc")
+    metrics = run_metrics(CONFIG, data, evaluations, trainer, 4.0, "abc")
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     for name, value in measure(test_images).items():
         assert metrics[f"test_{name}"] == metrics[f"validation_{name}"] == value
     assert metrics["test_class_accuracy"]["9"] is None
-    assert metrics["iterations_per_second"] == 10
+    assert metrics["iterations_per_second"] == 12.5
     assert (metrics["seed"], metrics["num_labeled"], metrics["test_images"]) == (3, 20, 20)
 
 

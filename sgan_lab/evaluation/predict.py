@@ -52,9 +52,9 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = []
     try:
+        classifier = load_classifier(arguments.checkpoint)
         for path in arguments.images:
             paths.extend(image_paths(path, root=path) if path.is_dir() else [path])
-        classifier = load_classifier(arguments.checkpoint)
         channels, *size = classifier.image_shape
         images = read_images(paths, size, channels)
     except UserError as error:

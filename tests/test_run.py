@@ -107,6 +107,15 @@ def test_the_baseline_learns_mnist_from_100_labels(command_line, tmp_path, mnist
     assert 0.65 < metrics["test_accuracy"] < 0.75
 
 
+def test_a_logger_may_write_into_the_run_folder_and_a_profile_is_shown(command_line, tmp_path):
+    csv = "{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: run/csv}"
+    arguments = [*TINY, "model=supervised", "model.epochs=1", f"+logger.csv={csv}"]
+    succeed(command_line(*arguments, "+trainer.profiler=simple", "hydra.run.dir=run"))
+    (curves,) = (tmp_path / "run" / "csv").rglob("metrics.csv")
+    assert "test/accuracy" in curves.read_text()
+    assert "Profiler Report" in (tmp_path / "run" / "run.log").read_text()
+
+
 overrides = st.text(st.sampled_from("a/%-=,F25é"), min_size=0, max_size=300)
 
 

@@ -7,6 +7,7 @@ nothing about D(x).
 
 import argparse
 import csv
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 
 from sgan_lab.data.containers import scale
 from sgan_lab.data.image_folder import image_paths, read_images
-from sgan_lab.errors import UserError
+from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 
 BATCH_SIZE = 256  # images at once; changes memory and speed only
@@ -55,11 +56,15 @@ def main() -> None:
         classifier = load_classifier(arguments.checkpoint)
         for path in arguments.images:
             paths.extend(image_paths(path, root=path) if path.is_dir() else [path])
+        if not paths:
+            raise DataError(f"No pictures in {', '.join(map(str, arguments.images))}.")
         channels, *size = classifier.image_shape
         images = read_images(paths, size, channels)
     except UserError as error:
         sys.exit(str(error))
-    sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
+    # File names may be anything, and what a terminal or a pipe can show is not known.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
     writer = csv.writer(sys.stdout)
     writer.writerow(["file", "class", "probability", "real_probability"])
     for path, prediction in zip(paths, predict(classifier, images), strict=True):

@@ -23,11 +23,11 @@ class CheckConfig(Callback):
         """Check one run."""
         with exit_on_error((Exception,)):
             check_values(config)
-            check_loggers(config)
             if config.resume is None:
                 check_folder("hydra.run.dir", config.hydra.run.dir)
             else:
                 check_resumed_run(config)
+            check_loggers(config)
 
 
 def check_folder(key: str, folder: str) -> None:

@@ -106,5 +106,6 @@ class Validation(Callback):
         self.images = self.images.to(module.device)
         metrics = measure(evaluate(module, self.images, self.class_names))
         values = {f"validation/{name}": value for name, value in scalars(metrics).items()}
+        self.log_dict(values, logger=False, rank_zero_only=True)  # for callbacks that watch them
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

@@ -1,6 +1,7 @@
 """One run: build from the configuration, train, test, and leave the results in its folder."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ from sgan_lab.training.results import (
     run_metrics,
     training_figures,
 )
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -101,6 +104,8 @@ def train(
     started = time.perf_counter()
     trainer.fit(algorithm, batches, ckpt_path=checkpoint, weights_only=True)
     interruption.end_if_received()
+    if profile := trainer.profiler.summary():
+        log.info("%s", profile)
     earlier = [each.seconds_before for each in callbacks if isinstance(each, Checkpoints)]
     seconds = sum(earlier) + time.perf_counter() - started
     if rank_zero_only.rank:

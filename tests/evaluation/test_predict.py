@@ -1,10 +1,12 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from sgan_lab.data.containers import scale
 from sgan_lab.data.image_folder import read_images
@@ -52,3 +54,31 @@ def test_own_images_are_trained_on_and_the_classifier_taken_away(command_line, t
     assert prediction.probability == pytest.approx(probability.item())
 
     assert run_predict(checkpoint, tmp_path / "absent.png").returncode == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_a_file_name_of_any_script_is_printed_whatever_the_terminal(checkpoint, tmp_path, encoding):
+    path = tmp_path / "猫.png"
+    Image.new("L", (28, 28)).save(path)
+    command = [sys.executable, "-m", "sgan_lab", "predict", checkpoint, path]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert str(path).encode() in result.stdout
+
+
+def test_a_closed_pipe_ends_it_without_a_word(checkpoint, tmp_path):
+    for index in range(3000):  # more than a pipe holds
+        path = tmp_path / f"{index:050}.png"
+        path.hardlink_to(tmp_path / f"{0:050}.png") if index else Image.new("L", (4, 4)).save(path)
+    command = 'set -o pipefail; "$@" | head -1'
+    arguments = [sys.executable, "-m", "sgan_lab", "predict", checkpoint, tmp_path]
+    result = subprocess.run(
+        ["bash", "-c", command, "-", *arguments], capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")
+
+
+def test_a_folder_without_pictures_is_one_error(checkpoint, tmp_path):
+    result = run_predict(checkpoint, tmp_path)
+    assert (result.returncode, result.stderr) == (1, f"No pictures in {tmp_path}.\n")

@@ -8,13 +8,14 @@ import rich
 import torch
 from PIL import Image
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.data.batches import SemiSupervisedBatches
-from sgan_lab.training.callbacks import ProgressBar, SampleGrid
+from sgan_lab.training.callbacks import ProgressBar, SampleGrid, Validation
 from tests.builders import CLASSES, SHAPE, make_data
 
 
@@ -66,3 +67,10 @@ def test_progress_bar_counts_iterations_where_there_is_a_terminal(
     assert ("iteration 4/4" in shown) == terminal
     assert ("it/s" in shown) == terminal
     assert "\n" not in output.getvalue().rstrip().replace("\n\x1b[?25h", "")
+
+
+def test_early_stopping_watches_the_metrics_on_the_validation_images(tmp_path):
+    """A threshold that every value reaches ends training after the first interval."""
+    stopping = EarlyStopping("validation/accuracy", mode="max", stopping_threshold=0.0)
+    module = train(tmp_path, Validation(make_data().labeled, CLASSES), stopping)
+    assert module.trainer.global_step == 2

@@ -147,9 +147,9 @@ def write_evaluation(
         "confusion": evaluation.confusion.tolist(),
     }
     (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")
-    names = evaluation.class_names
-    matrix = plots.confusion_matrix(evaluation.confusion, names)
+    matrix = plots.confusion_matrix(evaluation.confusion, evaluation.class_names)
     matrix.savefig(folder / "confusion_matrix.png")
+    names = plots.legible(evaluation.class_names)
     worst = evaluation.worst(NUM_WORST)
     captions = [
         f"{names[label]} → {names[predicted]}\n{probabilities.max():.1%}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 
@@ -49,7 +50,9 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
     size = 2 + 0.5 * len(class_names)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
-    plot_confusion_matrix(confusion, ax=axes, labels=list(map(plain, class_names)), cmap="Blues")
+    plot_confusion_matrix(
+        confusion, ax=axes, labels=list(map(plain, legible(class_names))), cmap="Blues"
+    )
     axes.set_title("Confusion matrix")
     return figure
 
@@ -72,6 +75,18 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
         axes.set_title(plain(caption), fontsize=9)
     figure.suptitle(f"{len(images)} most confident of {errors} errors: true → predicted class")
     return figure
+
+
+def legible(class_names: Sequence[str]) -> list[str]:
+    """Class names for a figure: "class 0" and so on for those that its font cannot show.
+
+    A matplotlibrc with another `font.family` shows names of more scripts.
+    """
+    characters = get_font(findfont(FontProperties())).get_charmap()
+    return [
+        name if all(ord(each) in characters for each in name) else f"class {label}"
+        for label, name in enumerate(class_names)
+    ]
 
 
 def plain(text: str) -> str:

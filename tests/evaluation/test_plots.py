@@ -1,5 +1,6 @@
 import io
 
+import pytest
 import torch
 
 from sgan_lab.evaluation import plots
@@ -36,6 +37,15 @@ def test_names_are_no_formulas():
     worst = plots.worst_images(torch.zeros(3, 1, 4, 4), names, errors=3)
     for figure in (matrix, worst):
         figure.savefig(io.BytesIO())
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_names_that_the_font_cannot_show_are_numbers():
+    figure = plots.confusion_matrix(torch.eye(3, dtype=torch.int), ["猫", "café", "犬 2"])
+    figure.savefig(io.BytesIO())
+    (axes,) = figure.axes
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["class 0", "café", "class 2"]
 
 
 def test_worst_images_stand_under_their_captions():

@@ -29,7 +29,7 @@ MODULES = {
 
 def level_of(module):
     names = [name for name in LEVEL if f"{module}.".startswith(f"{name}.")]
-    assert names, f"{module} is in no layer; see DESIGN in CONTRIBUTING.md"
+    assert names, f"{module} is in no layer; see docs/extending.md"
     return LEVEL[max(names, key=len)]
 
 

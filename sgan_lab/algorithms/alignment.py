@@ -1,4 +1,4 @@
-"""Distribution alignment: guessed classes shall be as frequent as those of the labels."""
+"""Distribution alignment: guessed classes become as frequent as those of the labels."""
 
 import torch
 import torch.nn.functional as F

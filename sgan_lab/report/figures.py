@@ -25,7 +25,7 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:.4g}")
 def metric_figure(summary: pd.DataFrame, key: str, metric: str) -> Figure:
     """A metric on the test images against a setting.
 
-    A fraction of which more is better has a second panel: its distance from 1 on a logarithmic
+    A fraction that is better when greater has a second panel: its distance from 1 on a logarithmic
     axis, as test error beside test accuracy.
 
     Args:

@@ -136,7 +136,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """A text on one line of which Markdown takes nothing for markup."""
+    """A text on one line, with all Markdown markup escaped."""
     return re.sub(r"([\\`*<>|\[\]])", r"\\\1", " ".join(text.split()))
 
 

@@ -55,7 +55,7 @@ class Recorded:
         self.recordings: dict[Hashable, Recording] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns; the next call may write it anew.
+        """What the function returns; the next call may overwrite it.
 
         Args:
             arguments: of the function; the first one, if any, is a sequence of the tensors that

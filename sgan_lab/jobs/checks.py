@@ -23,11 +23,11 @@ class CheckConfig(Callback):
         """Check one run."""
         with exit_on_error((Exception,)):
             check_values(config)
+            check_loggers(config)
             if config.resume is None:
                 check_folder("hydra.run.dir", config.hydra.run.dir)
             else:
                 check_resumed_run(config)
-            check_loggers(config)
 
 
 def check_folder(key: str, folder: str) -> None:
@@ -37,7 +37,8 @@ def check_folder(key: str, folder: str) -> None:
         ConfigError: it is not, or cannot.
         InUseError: another process owns it.
     """
-    make_writable(key, folder)
+    check_writable(key, folder)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     owner.own(Path(folder))
     if any(path.name != owner.FILE for path in Path(folder).iterdir()):
         raise ConfigError(key, folder, "already holds a run; must be a new or empty folder")
@@ -55,18 +56,19 @@ def check_loggers(config: DictConfig) -> None:
                 key, folder = f"{group}.{name}.{place}", settings[place]
                 if not isinstance(folder, str) or not folder.strip("\0 "):
                     raise ConfigError(key, folder, "must be a text that is not empty")
-                make_writable(key, folder)
+                check_writable(key, folder)
 
 
-def make_writable(key: str, folder: str) -> None:
-    """Make a folder and write to it.
+def check_writable(key: str, folder: str) -> None:
+    """Check that a folder can be written to, or be made; it is not made.
 
     Raises:
-        ConfigError: it cannot be made or written.
+        ConfigError: it cannot.
     """
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        path = Path(folder).absolute()
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        tempfile.TemporaryFile(dir=existing).close()
     except (OSError, ValueError) as error:  # a ValueError for what is no path
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(key, folder, f"cannot be written: {reason}") from error

@@ -88,12 +88,12 @@ def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
     for job in jobs or [config]:
         check_threads(job, parallel_jobs(config, len(jobs)))
     check_different(jobs)
-    if config.sweep.resume is None:  # makes folders, so only once all values are known to be good
+    for job in jobs:
+        check_loggers(job)
+    if config.sweep.resume is None:  # makes the folder, so only once all else is known to be good
         check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
     else:
         check_resumed_sweep(config, jobs)
-    for job in jobs:
-        check_loggers(job)
 
 
 def check_different(jobs: Sequence[DictConfig]) -> None:

@@ -71,7 +71,7 @@ def train(config: DictConfig) -> float | None:
         from sgan_lab.jobs.terminal import print_result
 
         print_result(metrics, folder)
-    return metrics.get(f"validation_{sweep.compared_metric(config)}")
+    return metrics.get(f"validation_{config.sweep.metric}")
 
 
 def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:

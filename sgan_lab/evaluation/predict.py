@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 
 from sgan_lab.data.containers import scale
-from sgan_lab.data.image_folder import image_paths, read_images
+from sgan_lab.data.image_files import read_images
+from sgan_lab.data.image_folder import image_paths
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 

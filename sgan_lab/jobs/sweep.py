@@ -79,6 +79,7 @@ def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
     """
     for job in jobs or [config]:
         check_values(job)
+    check_metric("sweep.metric", config.sweep.metric)
     if not jobs and not config.data.num_validation:
         raise ConfigError(
             "data.num_validation",
@@ -208,7 +209,6 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End the program with one message where a job is not allowed."""
         with exit_on_error((Exception,)):
-            check_metric("sweep.metric", compared_metric(config))
             name_by_swept(config)
             jobs = sweep_jobs(config)
             check_sweep(config, jobs)
@@ -217,7 +217,7 @@ class Sweep(Callback):
             number = sum(complete_run(job, folder) is None for job in jobs)
             print(f"{len(jobs) - number} of {len(jobs)} jobs are complete and will be skipped.")
         number = number or config.hydra.sweeper.get("n_trials")
-        Sweep.running = SweepProgress(folder, number, compared_metric(config))
+        Sweep.running = SweepProgress(folder, number, config.sweep.metric)
         Sweep.running.start()
 
 
@@ -307,11 +307,6 @@ class SweepProgress(threading.Thread):
             self.progress.end(name, f"{name} {message}")
 
 
-def compared_metric(config: DictConfig) -> str:
-    """The metric that the report of a sweep compares and that a sweeper sees."""
-    return OmegaConf.select(config, "sweep.metric", default="accuracy")
-
-
 def result(folder: Path, metric: str) -> str:
     """A metric of a finished run, on the validation images where it has some."""
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -340,7 +335,7 @@ def launcher_errors() -> Iterator[None]:
         print(f"The launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
         sweep.wait_for_jobs()
         sweep.stop()
-        if sweep.num_jobs is None or sweep.num_missing or not sweep.is_finished():
+        if sweep.num_jobs is None or not sweep.is_finished():
             raise SystemExit(1) from error
 
 

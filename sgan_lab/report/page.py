@@ -277,10 +277,10 @@ def facts(runs: pd.DataFrame, metric: str = "accuracy") -> dict[str, str]:
         for key in [*varied_settings(runs), "seed"]
         if finished[key].nunique() > 1
     }
-    sources = finished.reindex(columns=["data.name", "data", "data.root"]).drop_duplicates()
+    sources = finished.reindex(columns=["data", "data.root"]).drop_duplicates()
     data = [
-        " ".join(filter(None, [setting_text(name) or setting_text(kind), setting_text(root)]))
-        for name, kind, root in sources.itertuples(index=False)
+        " ".join(filter(None, map(setting_text, source)))
+        for source in sources.itertuples(index=False)
     ]
     dates = distinct(finished.date)
     known = {

@@ -28,7 +28,7 @@ from sgan_lab.terminal import printable
 
 LABELS = "data.num_labeled"
 # Where a run is stored and how it is shown and computed does not tell its group from another.
-NO_SETTINGS = ("seed", "num_threads", "trainer.", "logger.", "callbacks.", "sweep.", "resume")
+NO_SETTINGS = ("seed", "num_threads", "trainer.")  # besides those that `flatten` leaves out
 STATE = ("run", "status", "error", "iteration", "last_iteration")
 OTHER_RESULTS = ("seconds", "date")  # besides the metrics
 
@@ -140,9 +140,8 @@ def read_settings(file: Path) -> dict[str, Any]:
     for key, kind in (("seed", int), ("model", str)):
         if type(settings.get(key)) is not kind:
             raise ValueError(f"no {key}")
-    for key in ("iterations", "sample_interval"):
-        if key not in config["model"]:
-            settings.pop(key, None)
+    if "iterations" not in config["model"]:
+        settings.pop("iterations", None)
     return {
         key: "null" if value is None else value
         for key, value in settings.items()

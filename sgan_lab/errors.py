@@ -1,8 +1,13 @@
 """Errors a user can mend: each message is complete, a traceback would add nothing."""
 
+from sgan_lab.terminal import printable
+
 
 class UserError(Exception):
     """Something outside the program is wrong; the message is one line that says what to do."""
+
+    def __str__(self) -> str:  # messages hold names of files and classes
+        return printable(super().__str__())
 
 
 class ConfigError(UserError):

@@ -1,4 +1,4 @@
-"""The log of a run, in its file and on the terminal.
+"""The log of a run, in its file and on the terminal, and texts that harm neither reader.
 
 Only light imports here: Hydra makes a handler of it before it composes a configuration.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabulator and new line
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins in a spreadsheet
 
 
 def printable(value: Any) -> Any:
@@ -16,6 +17,28 @@ def printable(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value.encode(errors="replace").decode())
+
+
+def csv_cell(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula, by an apostrophe before it; else the value.
+
+    Numbers stay as they are, also those that are texts, such as the class "-1".
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats messages without what would command a terminal, whatever names they hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one message."""
+        return printable(super().format(record))
 
 
 class TerminalHandler(logging.Handler):
@@ -31,7 +54,7 @@ class TerminalHandler(logging.Handler):
 def log_to(folder: Path, prefix: str = "") -> None:
     """Log to `run.log` in a run folder and, each message after a prefix, to the terminal."""
     file = logging.FileHandler(folder / "run.log")
-    file.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    file.setFormatter(PrintableFormatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     terminal = TerminalHandler()
-    terminal.setFormatter(logging.Formatter(prefix.replace("%", "%%") + "%(message)s"))
+    terminal.setFormatter(PrintableFormatter(prefix.replace("%", "%%") + "%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)

@@ -1,11 +1,13 @@
 import io
 import logging
 
+import pytest
 import rich
 from rich.console import Console
 
+from sgan_lab.errors import UserError
 from sgan_lab.jobs.terminal import JobsProgress
-from sgan_lab.terminal import TerminalHandler, log_to
+from sgan_lab.terminal import TerminalHandler, csv_cell, log_to
 
 
 def test_messages_are_printed_as_they_are(monkeypatch):
@@ -41,3 +43,25 @@ def test_a_run_logs_to_its_file_and_with_its_prefix_to_the_terminal(tmp_path, mo
     logging.getLogger("sgan_lab").info("100 %% of %d", 3)
     assert output.getvalue() == "#7 %s 100 % of 3\n"
     assert (tmp_path / "run.log").read_text().endswith("[sgan_lab][INFO] 100 % of 3\n")
+
+
+def test_names_in_messages_and_errors_cannot_command_the_terminal(tmp_path, monkeypatch):
+    root, output, name = logging.getLogger(), io.StringIO(), "\x1b]0;title\x07"
+    monkeypatch.setattr(rich, "get_console", lambda: Console(file=output))
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    log_to(tmp_path)
+    logging.getLogger("sgan_lab").warning("%s is left out", name)
+    for text in (output.getvalue(), (tmp_path / "run.log").read_text(), str(UserError(name))):
+        assert "]0;title" in text
+        assert not set("\x1b\x07") & set(text)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a", "\t=1", "\r=1", "-"])
+def test_a_text_that_begins_as_a_formula_is_quoted(text):
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["a=1", "", "-1", "+2.5e3", -1.5, 3, None])
+def test_other_cells_and_numbers_stay_as_they_are(value):
+    assert csv_cell(value) is value

@@ -40,6 +40,7 @@ from sgan_lab.report.runs import (
     swept_keys,
     varied_settings,
 )
+from sgan_lab.terminal import csv_cell
 
 METHOD = (
     "Mean, standard deviation (n − 1) and 95 % confidence interval of the mean over seeds: "
@@ -106,7 +107,8 @@ def write_report(runs: pd.DataFrame, folder: Path, metric: str = "accuracy") -> 
     ):
         scratch = Path(temporary)
         for name, table in tables.items():
-            table.convert_dtypes().to_csv(scratch / f"{name}.csv", index=False)
+            table = table.convert_dtypes().map(csv_cell).rename(columns=csv_cell)
+            table.to_csv(scratch / f"{name}.csv", index=False)
         sections = report_sections(runs, folder, metric, tables["summary"], differences)
         (scratch / "figures").mkdir()
         images = {}

@@ -95,6 +95,18 @@ def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
     assert not set("\x1b\x07") & set(shown)
 
 
+def test_no_cell_of_the_tables_is_a_formula(tmp_path):
+    for seed, note in enumerate(("=1+1", "-a", "-5", -0.5)):
+        make_run(tmp_path / f"=run{seed}", "SGAN", 50, 0, 0.8, **{"=note": note})
+    write_report(read_runs([tmp_path]), tmp_path)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert runs.run.tolist() == ["'=run0", "'=run1", "'=run2", "'=run3"]
+    assert runs["'=note"].tolist() == ["'=1+1", "'-a", "-5", "-0.5"]
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert summary["'=note"].tolist() == ["-0.5", "-5", "'-a", "'=1+1"]
+    assert summary["mean"].tolist() == [0.8] * 4
+
+
 def test_models_alone_are_compared_without_a_figure_against_labels(tmp_path):
     for model in ("SGAN", "Supervised"):
         make_run(tmp_path / model, model, 50, 0, 0.8)

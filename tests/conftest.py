@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from sgan_lab import run
-from sgan_lab.training.checkpoints import checkpoints
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from tests.processes import RUN, TINY, WHOLE_OUTPUT
 
 RUNS = {"command_line", "baseline_run", "checkpoint", "whole_run"}  # fixtures that train, or can

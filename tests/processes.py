@@ -16,9 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.evaluate import main
 from sgan_lab.jobs.status import read_status
-from sgan_lab.training.checkpoints import checkpoints
 
 TINY = ["data=digits", "num_threads=1", "trainer=cpu"]
 

@@ -35,6 +35,8 @@ from sgan_lab.config.schema import CLASSES, Root, Sweep
 from sgan_lab.data.image_files import read_image
 from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
+from sgan_lab.evaluation.checksums import checksum_file, sha256
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.evaluate import run_test_set
 from sgan_lab.jobs.checks import check_loggers
@@ -45,7 +47,6 @@ from sgan_lab.report.events import SAMPLES, mean_curves, read_events
 from sgan_lab.report.figures import curves_figure, samples_figure
 from sgan_lab.report.page import facts, write_report
 from sgan_lab.report.runs import paired_differences, read_runs, summarize
-from sgan_lab.training.checkpoints import checkpoints, checksum_file, newest_intact, sha256
 from tests.builders import make_run, write_events
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sgan_lab.evaluation.checkpoint_files import checkpoints, iteration_of, newest_intact
 from sgan_lab.jobs.status import read_status
 from sgan_lab.signals import SIGNALS
-from sgan_lab.training.checkpoints import checkpoints, iteration_of, newest_intact
 from tests.processes import (
     RUN,
     TINY,

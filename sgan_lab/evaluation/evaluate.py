@@ -7,6 +7,7 @@ folders of the user's own.
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,12 +29,19 @@ from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation import plots
+from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.metrics import METRICS, measure, title
 from sgan_lab.terminal import printable
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
 NUM_WORST = 25  # images in worst.png
+RESULT = "evaluation.json"  # of an evaluation; tells its folder from others
+EXAMPLE = """\
+examples:
+  sgan-lab evaluate outputs/<date>/<time>
+  sgan-lab evaluate outputs/<date>/<time> --data images/test --output evaluation
+"""
 
 
 @dataclass(frozen=True)
@@ -128,27 +136,24 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
 def write_evaluation(
     evaluation: Evaluation, images: Tensor, source: dict[str, str], folder: Path
 ) -> None:
-    """Write evaluation.json, confusion_matrix.png and worst.png into a new folder.
+    """Write evaluation.json, confusion_matrix.png and worst.png into a folder, all at once.
 
     Args:
         evaluation: what is written.
         images: those that were classified, bytes (N, channels, height, width).
         source: where classifier and images come from, for evaluation.json.
-        folder: must not exist.
+        folder: made where it does not exist; other files in it stay as they are.
 
     Raises:
-        OSError: the folder exists or cannot be written.
+        OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     content = {
         **source,
         "images": len(images),
         **measure(evaluation),
         "confusion": evaluation.confusion.tolist(),
     }
-    (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")
-    matrix = plots.confusion_matrix(evaluation.confusion, evaluation.class_names)
-    matrix.savefig(folder / "confusion_matrix.png")
     names = plots.legible(evaluation.class_names)
     worst = evaluation.worst(NUM_WORST)
     captions = [
@@ -161,7 +166,18 @@ def write_evaluation(
         )
     ]
     num_wrong = int((evaluation.predicted != evaluation.labels).sum())
-    plots.worst_images(images[worst], captions, num_wrong).savefig(folder / "worst.png")
+    figures = {
+        "confusion_matrix.png": plots.confusion_matrix(
+            evaluation.confusion, evaluation.class_names
+        ),
+        "worst.png": plots.worst_images(images[worst], captions, num_wrong),
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        for name, figure in figures.items():
+            figure.savefig(Path(temporary, name))
+        Path(temporary, RESULT).write_text(json.dumps(content, indent=2) + "\n")
+        for name in (*figures, RESULT):  # replaces a link, too, and not what it leads to
+            Path(temporary, name).replace(folder / name)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -179,18 +195,23 @@ def print_evaluation(evaluation: Evaluation) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
+    add_checkpoint_arguments(parser)
     parser.add_argument("--data", type=Path, help="folder with <class>/*.png, instead of the run's")
-    parser.add_argument("--output", type=Path, help="new folder; default: evaluation/ of the run")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder, a new one or of an earlier evaluation; default: evaluation/ of the run",
+    )
     arguments = parser.parse_args()
-    run = arguments.checkpoint.resolve().parent.parent
-    output = arguments.output or run / "evaluation"
     try:
-        if output.exists():
-            raise UserError(f"{output} already exists; name a new folder with --output.")
-        classifier = load_classifier(arguments.checkpoint)
+        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+        run = checkpoint.resolve().parent.parent
+        output = arguments.output or run / "evaluation"
+        if output.exists() and not (output / RESULT).exists() and any(output.iterdir()):
+            raise UserError(f"{output} holds no evaluation; name another folder with --output.")
+        classifier = load_classifier(checkpoint)
         if arguments.data:
             channels, *size = classifier.image_shape
             names = classifier.class_names
@@ -198,7 +219,7 @@ def main() -> None:
         else:
             test = run_test_set(run, classifier)
         evaluation = evaluate(classifier.network, test, classifier.class_names)
-        source = {"checkpoint": str(arguments.checkpoint), "data": str(arguments.data or run)}
+        source = {"checkpoint": str(checkpoint), "data": str(arguments.data or run)}
         write_evaluation(evaluation, test.images, source, output)
     except (UserError, OSError) as error:
         sys.exit(str(error))

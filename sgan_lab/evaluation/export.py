@@ -20,10 +20,15 @@ import torch
 from torch import Tensor
 
 from sgan_lab.errors import ExportError, UserError
+from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.networks.registry import make_discriminator
 
 TOLERANCE = 1e-4  # of a logit, between the file's runtime and the classifier
+EXAMPLE = """\
+example:
+  sgan-lab export outputs/<date>/<time> --format onnx --output classifier.onnx
+"""
 BATCH_SIZES = (4, 1)  # that are compared; exporters may take a batch of one for a constant
 
 
@@ -173,16 +178,16 @@ def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Pa
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
-    parser.add_argument("--format", choices=FORMATS, required=True)
+    add_checkpoint_arguments(parser)
+    parser.add_argument("--format", choices=FORMATS, required=True, help="of the file")
     parser.add_argument("--output", type=Path, help="new file; default: beside the checkpoint")
     arguments = parser.parse_args()
-    suffix = FORMATS[arguments.format].suffix
-    output = arguments.output or arguments.checkpoint.with_suffix(suffix)
     try:
-        export(load_classifier(arguments.checkpoint), arguments.format, output)
-    except UserError as error:
+        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+        output = arguments.output or checkpoint.with_suffix(FORMATS[arguments.format].suffix)
+        export(load_classifier(checkpoint), arguments.format, output)
+    except (UserError, OSError) as error:
         sys.exit(str(error))
     print(f"Written and checked: {output}")

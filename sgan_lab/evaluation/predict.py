@@ -2,34 +2,52 @@
 
 The command `sgan-lab predict` prints CSV: the file, the class, its probability, and D(x), the
 probability that the image is real. A classifier that was trained without a generator has learned
-nothing about D(x).
+nothing about D(x). Pictures that cannot be read are left out, and make the exit status 1.
 """
 
 import argparse
 import csv
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from sgan_lab.data.containers import scale
-from sgan_lab.data.image_files import read_images
+from sgan_lab.data.image_files import read_image
 from sgan_lab.data.image_folder import image_paths
 from sgan_lab.errors import DataError, UserError
+from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
+from sgan_lab.terminal import csv_cell, printable
 
 BATCH_SIZE = 256  # images at once; changes memory and speed only
+EXAMPLE = """\
+examples:
+  sgan-lab predict outputs/<date>/<time> pictures/ > classes.csv
+  sgan-lab predict outputs/<date>/<time> --which best --all --threshold 0.9 a.png b.jpg
+"""
 
 
 class Prediction(NamedTuple):
-    """A class, its probability, and the probability that the image is real, both in [0, 1]."""
+    """What a classifier makes of an image; all probabilities are in [0, 1].
+
+    Attributes:
+        class_name: the most probable class.
+        probability: its probability.
+        real_probability: the probability that the image is real.
+        probabilities: of all classes, in the order of the classifier's `class_names`.
+    """
 
     class_name: str
     probability: float
     real_probability: float
+    probabilities: list[float]
 
 
 @torch.inference_mode()
@@ -37,36 +55,101 @@ def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction
     """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
     for batch in images.split(BATCH_SIZE):
         logits = classifier.network(scale(batch))
-        probabilities, labels = logits.softmax(dim=1).max(dim=1)
         real = logits.logsumexp(dim=1).sigmoid()
-        for values in zip(labels.tolist(), probabilities.tolist(), real.tolist(), strict=True):
-            label, probability, real_probability = values
-            yield Prediction(classifier.class_names[label], probability, real_probability)
+        for row, real_probability in zip(logits.softmax(dim=1), real.tolist(), strict=True):
+            label, values = row.argmax().item(), row.tolist()
+            yield Prediction(classifier.class_names[label], values[label], real_probability, values)
+
+
+def write_predictions(
+    classifier: Classifier, paths: Sequence[Path], file: TextIO, threshold: float, with_all: bool
+) -> list[DataError]:
+    """Classify pictures and write CSV, with a bar on stderr where that is a terminal.
+
+    Args:
+        classifier: the one to use.
+        paths: files, read some at a time.
+        file: for the CSV.
+        threshold: least probability of a class that is written; others leave the cell empty.
+        with_all: whether the probability of each class has a column.
+
+    Returns:
+        The error of each picture that cannot be read, and has no row.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def cell(text: str) -> str:
+        return csv_cell(printable(text) if file.isatty() else text)
+
+    writer, unreadable = csv.writer(file), []
+    names = [cell(f"probability_{name}") for name in classifier.class_names if with_all]
+    writer.writerow(["file", "class", "probability", "real_probability", *names])
+    channels, *size = classifier.image_shape
+    console = Console(stderr=True)
+    shows = console.is_interactive and not file.isatty()
+    with Progress(console=console, transient=True, disable=not shows) as progress:
+        task = progress.add_task("Classifying", total=len(paths))
+        for start in range(0, len(paths), BATCH_SIZE):
+            images = {}
+            for number, path in enumerate(paths[start : start + BATCH_SIZE], start):
+                try:
+                    images[number] = read_image(path, *size, channels)
+                except DataError as error:
+                    unreadable.append(error)
+                progress.advance(task)
+            found = predict(classifier, torch.stack(list(images.values()))) if images else ()
+            for number, prediction in zip(images, found, strict=True):
+                name, probability, real_probability, probabilities = prediction
+                numbers = [probability, real_probability, *(probabilities if with_all else ())]
+                text = cell(name) if probability >= threshold else ""
+                row = [cell(str(paths[number])), text, *(f"{value:.6f}" for value in numbers)]
+                writer.writerow(row)
+    return unreadable
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
+    add_checkpoint_arguments(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--all", action="store_true", help="print the probability of each class")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave the class empty where its probability is below P",
+    )
     arguments = parser.parse_args()
+    if not 0 <= arguments.threshold <= 1:
+        parser.error(f"--threshold {arguments.threshold:g} is not from 0 to 1")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
     paths = []
     try:
-        classifier = load_classifier(arguments.checkpoint)
+        classifier = load_classifier(find_checkpoint(arguments.checkpoint, arguments.which))
         for path in arguments.images:
-            paths.extend(image_paths(path, root=path) if path.is_dir() else [path])
+            is_folder = os.path.isdir(path)  # noqa: PTH112 - Path's fails at long names
+            paths.extend(image_paths(path, root=path) if is_folder else [path])
         if not paths:
             raise DataError(f"No pictures in {', '.join(map(str, arguments.images))}.")
-        channels, *size = classifier.image_shape
-        images = read_images(paths, size, channels)
-    except UserError as error:
+        # File names may be anything, and what a terminal or a pipe can show is not known. A full
+        # device is an error here; sys.stdout would fail when the interpreter ends.
+        with os.fdopen(
+            sys.stdout.fileno(),
+            "w",
+            encoding="utf-8",
+            errors="surrogateescape",
+            newline="",
+            closefd=False,
+        ) as file:
+            unreadable = write_predictions(
+                classifier, paths, file, arguments.threshold, arguments.all
+            )
+    except (UserError, OSError) as error:
         sys.exit(str(error))
-    # File names may be anything, and what a terminal or a pipe can show is not known.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["file", "class", "probability", "real_probability"])
-    for path, prediction in zip(paths, predict(classifier, images), strict=True):
-        writer.writerow([path, prediction.class_name, *(f"{p:.6f}" for p in prediction[1:])])
+    if unreadable:
+        sys.exit(f"{len(unreadable)} of {len(paths)} pictures are left out: {unreadable[0]}")

@@ -5,10 +5,8 @@ callbacks' states) with the state of every random number generator and the time 
 taken. It is written to a temporary file, and its checksum is written before it gets its name.
 """
 
-import logging
 import os
 import random
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +19,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from sgan_lab.errors import DataError
-from sgan_lab.evaluation.checksums import checksum_file, damage, sha256
+from sgan_lab.evaluation.checkpoint_files import checkpoints
+from sgan_lab.evaluation.checksums import checksum_file, sha256
 from sgan_lab.training.lightning_progress import complete_progress
 
-log = logging.getLogger(__name__)
-
-NAME = r"iteration-(\d+)\.ckpt"
 RANDOM_STATES, SECONDS = "random_states", "seconds"  # keys of a checkpoint
 
 
@@ -127,30 +123,6 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
     np.random.set_state(states["numpy"])  # noqa: NPY002
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, the newest first."""
-    found = [path for path in folder.glob("*.ckpt") if re.fullmatch(NAME, path.name)]
-    return sorted(found, key=iteration_of, reverse=True)
-
-
-def iteration_of(checkpoint: Path) -> int:
-    """The iteration after which a checkpoint was written."""
-    return int(re.fullmatch(NAME, checkpoint.name)[1])
-
-
-def newest_intact(folder: Path) -> Path | None:
-    """The newest checkpoint that agrees with its checksum; damaged ones are named in the log."""
-    for path in checkpoints(folder):
-        try:
-            reason = damage(path)
-        except FileNotFoundError:
-            reason = f"{checksum_file(path).name} does not exist"
-        if reason is None:
-            return path
-        log.warning("%s is damaged: %s. The one before is used.", path, reason)
-    return None
 
 
 def check_classes(checkpoint: Path, trained: Sequence[str], class_names: Sequence[str]) -> None:

@@ -18,14 +18,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.config.files import load_config
 from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.evaluation.checkpoint_files import iteration_of, newest_intact
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.training.callbacks import Validation
-from sgan_lab.training.checkpoints import (
-    Checkpoints,
-    check_classes,
-    iteration_of,
-    newest_intact,
-)
+from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption

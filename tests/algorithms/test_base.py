@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from sgan_lab.algorithms.pseudo_label import PseudoLabel
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.data.containers import scale
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.export import export
@@ -22,7 +23,6 @@ from sgan_lab.evaluation.metrics import measure
 from sgan_lab.jobs import worker
 from sgan_lab.report.runs import read_runs
 from sgan_lab.signals import Interrupted
-from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import digits, make_data
 from tests.processes import TINY, read_events, steps
 from tests.steps import make_step

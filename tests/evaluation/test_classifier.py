@@ -9,10 +9,11 @@ from sgan_lab import cli
 from sgan_lab.algorithms.supervised import Supervised
 from sgan_lab.data.containers import scale
 from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checkpoint_files import checkpoints
+from sgan_lab.evaluation.checksums import checksum_file, sha256
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.jobs.status import read_status
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
-from sgan_lab.training.checkpoints import checkpoints, checksum_file, sha256
 from tests.builders import digits
 
 SHAPES = {"image_shape": [1, 28, 28], "class_names": ["a", "b"]}

@@ -12,9 +12,9 @@ from torch import nn
 
 from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.evaluation import plots
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.evaluate import Evaluation, evaluate, print_evaluation
-from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import digits, make_image_folder
 from tests.processes import run_main
 
@@ -74,7 +74,7 @@ def run_copy(baseline_run, tmp_path):
     return tmp_path / "run", checkpoints(tmp_path / "run" / "checkpoints")[0]
 
 
-def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy, monkeypatch):
+def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy):
     run, checkpoint = run_copy
     command = [sys.executable, "-m", "sgan_lab", "evaluate", str(checkpoint)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -93,8 +93,26 @@ def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy, monkeypa
     for name in ("confusion_matrix", "worst"):
         assert Image.open(run / "evaluation" / f"{name}.png").size > (100, 100)
 
-    message = fail_main(monkeypatch, checkpoint)
-    assert message == f"{run / 'evaluation'} already exists; name a new folder with --output."
+
+def test_a_second_evaluation_replaces_the_first_and_nothing_else(run_copy, tmp_path, monkeypatch):
+    run, _ = run_copy
+    output, other = run / "evaluation", tmp_path / "other.txt"
+    run_main(monkeypatch, run)
+    written = {path: path.read_bytes() for path in output.iterdir()}
+    assert len(written) == 3
+    (output / "notes.txt").write_text("mine")
+    other.write_text("another's")
+    for path in written:
+        path.unlink()
+        path.symlink_to(other)
+    run_main(monkeypatch, run)
+    assert {path: path.read_bytes() for path in written} == written
+    assert {path.name for path in output.iterdir()} - {path.name for path in written} == {
+        "notes.txt"
+    }
+    assert other.read_text() == "another's"
+    message = fail_main(monkeypatch, run, "--output", run)
+    assert message == f"{run} holds no evaluation; name another folder with --output."
 
 
 def test_the_picture_shows_the_most_confident_errors(checkpoint, tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 import csv
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +13,12 @@ from PIL import Image
 
 from sgan_lab.data.containers import scale
 from sgan_lab.data.image_folder import read_images
+from sgan_lab.evaluation import predict as predict_module
 from sgan_lab.evaluation.classifier import load_classifier
-from sgan_lab.evaluation.predict import predict
+from sgan_lab.evaluation.predict import main, predict
 from tests.builders import make_image_folder
+
+PICTURE = Image.new("L", (28, 28), 99)
 
 
 def run_predict(*arguments):
@@ -59,7 +65,7 @@ def test_own_images_are_trained_on_and_the_classifier_taken_away(command_line, t
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 def test_a_file_name_of_any_script_is_printed_whatever_the_terminal(checkpoint, tmp_path, encoding):
     path = tmp_path / "猫.png"
-    Image.new("L", (28, 28)).save(path)
+    PICTURE.save(path)
     command = [sys.executable, "-m", "sgan_lab", "predict", checkpoint, path]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     result = subprocess.run(command, capture_output=True, check=False, env=environment)
@@ -82,3 +88,79 @@ def test_a_closed_pipe_ends_it_without_a_word(checkpoint, tmp_path):
 def test_a_folder_without_pictures_is_one_error(checkpoint, tmp_path):
     result = run_predict(checkpoint, tmp_path)
     assert (result.returncode, result.stderr) == (1, f"No pictures in {tmp_path}.\n")
+
+
+@pytest.fixture
+def classify(checkpoint, monkeypatch, capfd):
+    """The command in this process: its exit status or message, the rows that it prints."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["predict", str(checkpoint), *map(str, arguments)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        status = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            status = exit_.code
+        return status, list(csv.DictReader(capfd.readouterr().out.splitlines()))
+
+    return run
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(classify, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict_module, "BATCH_SIZE", 2)  # the last batch has no picture
+    for name in "abc":
+        PICTURE.save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_text("no picture")
+    os.mkfifo(tmp_path / "pipe")  # a reader would wait for ever
+    too_long = tmp_path / ("x" * 5000)
+    message, rows = classify(tmp_path, tmp_path / "pipe", too_long)
+    assert [Path(row["file"]).name for row in rows] == ["a.png", "c.png"]
+    assert message.startswith(f"3 of 5 pictures are left out: {tmp_path / 'b.png'} is no readable")
+    assert "\n" not in message
+    assert classify(tmp_path / "a.png")[0] == 0
+
+
+def test_all_probabilities_and_a_threshold(classify, tmp_path):
+    PICTURE.save(tmp_path / "a.png")
+    _, (row,) = classify(tmp_path, "--all")
+    probabilities = {name: float(row[f"probability_{name}"]) for name in "0123456789"}
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert max(probabilities, key=probabilities.get) == row["class"]
+    assert max(probabilities.values()) == float(row["probability"]) < 0.9999
+    _, (doubtful,) = classify(tmp_path, "--threshold", "0.9999")
+    assert doubtful["class"] == ""
+    assert doubtful["probability"] == row["probability"]
+    assert "probability_0" not in doubtful
+    assert classify(tmp_path, "--threshold", "1.5")[0] == 2
+
+
+def test_names_are_no_formulas_of_a_spreadsheet(classify, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.png", "@a.png", "b.png"):
+        PICTURE.save(tmp_path / name)
+    assert [row["file"] for row in classify(".")[1]] == ["'=1+1.png", "'@a.png", "b.png"]
+
+
+def test_a_full_device_is_one_line(checkpoint, tmp_path):
+    PICTURE.save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "sgan_lab", "predict", checkpoint, tmp_path]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "[Errno 28] No space left on device\n"
+
+
+def test_on_a_terminal_no_name_is_a_command_and_no_bar_is_shown(checkpoint, tmp_path):
+    PICTURE.save(tmp_path / "\x1b[31mred.png")
+    command = [sys.executable, "-m", "sgan_lab", "predict", checkpoint, tmp_path]
+    reader, terminal = pty.openpty()
+    result = subprocess.run(command, stdout=terminal, stderr=terminal, check=False)
+    os.close(terminal)
+    shown = os.read(reader, 10000).decode()
+    os.close(reader)
+    assert result.returncode == 0
+    assert "\N{REPLACEMENT CHARACTER}[31mred.png" in shown
+    assert "\x1b" not in shown

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from sgan_lab.data.load import load
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.jobs import status, sweep
 from sgan_lab.jobs.status import FILE, Status, read_status, write_status
-from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import make_image_folder, read_folder
 from tests.processes import RUN, TINY, started, succeed, wait_for_checkpoint
 

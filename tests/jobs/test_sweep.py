@@ -13,9 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from sgan_lab.errors import ConfigError
+from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.jobs.status import read_status
 from sgan_lab.jobs.sweep import check_threads
-from sgan_lab.training.checkpoints import checkpoints
 from tests.builders import digits, make_image_folder
 from tests.processes import TINY, ending, run_main, states, wait_for
 

@@ -11,6 +11,8 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.algorithms.supervised import Supervised
 from sgan_lab.errors import DataError, NonFiniteLossError
+from sgan_lab.evaluation.checkpoint_files import checkpoints, iteration_of, newest_intact
+from sgan_lab.evaluation.checksums import checksum_file
 from sgan_lab.signals import SIGNALS, Interrupted
 from sgan_lab.training.callbacks import SampleGrid
 from sgan_lab.training.checkpoints import (
@@ -18,10 +20,6 @@ from sgan_lab.training.checkpoints import (
     SECONDS,
     Checkpoints,
     check_classes,
-    checkpoints,
-    checksum_file,
-    iteration_of,
-    newest_intact,
     random_states,
     set_random_states,
 )

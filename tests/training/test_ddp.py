@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sgan_lab import losses
-from sgan_lab.training.checkpoints import RANDOM_STATES, newest_intact
+from sgan_lab.evaluation.checkpoint_files import newest_intact
+from sgan_lab.training.checkpoints import RANDOM_STATES
 from tests.processes import TINY, read_events, steps, succeed
 from tests.training.ddp_program import ITERATIONS, make_sgan
 

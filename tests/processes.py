@@ -76,9 +76,8 @@ def results(folder):
             if "second" not in key and key not in ("date", "git_commit")  # they may change
         },
         "weights": {name: value.tolist() for name, value in content["state_dict"].items()},
-        # A set: a run that is killed after its test, before it says so, is tested again.
         "scalars": {
-            tag: {(event.step, event.value) for event in events.Scalars(tag)}
+            tag: [(event.step, event.value) for event in events.Scalars(tag)]
             for tag in RESULT_SCALARS
         },
         "images": [

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from sgan_lab import __version__
@@ -23,6 +24,7 @@ from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.evaluate import Evaluation, evaluate
 from sgan_lab.evaluation.metrics import measure, scalars, single_metrics
+from sgan_lab.training.event_files import let_next_be_last
 from sgan_lab.training.history import History
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics")
@@ -81,16 +83,22 @@ def run_metrics(
     }
 
 
-def training_figures(history: History, in_epochs: bool) -> dict[str, Figure]:
-    """The tutorial's plots by file name: over iterations, or over the epochs of the baseline."""
+def run_figures(history: History, in_epochs: bool, test: Evaluation) -> dict[str, Figure]:
+    """The figures of a run by file name.
+
+    They are the tutorial's plots, over iterations, or over the epochs of the baseline, and the
+    confusion matrix of the test images.
+    """
+    matrix = {"confusion_matrix": plots.confusion_matrix(test.confusion, test.class_names)}
     loss, accuracy = history["labeled/class_loss"], history["labeled/accuracy"]
     if not in_epochs:
         figure = plots.discriminator_supervised_loss(loss, history.interval_ends)
-        return {"discriminator_supervised_loss": figure}
+        return {"discriminator_supervised_loss": figure, **matrix}
     last = [end - 1 for end in history.interval_ends]
     return {
         "loss": plots.baseline_curve(loss[last], "Loss"),
         "accuracy": plots.baseline_curve(accuracy[last], "Accuracy"),
+        **matrix,
     }
 
 
@@ -133,19 +141,34 @@ def log_results(
     """
     values = {f"test/{name}": value for name, value in scalars(measure(test)).items()}
     for logger in loggers:
-        logger.log_metrics(values, step=iteration)
         if isinstance(logger, TensorBoardLogger):
-            writer = logger.experiment
-            figure = plots.confusion_matrix(test.confusion, data.class_names)
-            writer.add_figure("test/confusion_matrix", figure, iteration)
-            settings = experiment_settings(config)
-            settings |= {"data.num_labeled": len(data.labeled.labels), "iterations": iteration}
-            chosen = [f"test/{name}" for name in single_metrics()]
-            summaries = hparams(settings, {name: values[name] for name in chosen if name in values})
-            show_first(summaries[0], [key for key in settings if key.endswith(FIRST_COLUMNS)])
-            for summary in summaries:
-                writer.file_writer.add_summary(summary)
+            with open_test_events(Path(logger.log_dir), iteration) as writer:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, iteration)
+                figure = plots.confusion_matrix(test.confusion, data.class_names)
+                writer.add_figure("test/confusion_matrix", figure, iteration)
+                settings = experiment_settings(config)
+                settings |= {"data.num_labeled": len(data.labeled.labels), "iterations": iteration}
+                chosen = [name for name in values if name.removeprefix("test/") in single_metrics()]
+                summaries = hparams(settings, {name: values[name] for name in chosen})
+                show_first(summaries[0], [key for key in settings if key.endswith(FIRST_COLUMNS)])
+                for summary in summaries:
+                    writer.file_writer.add_summary(summary)
+        else:
+            logger.log_metrics(values, step=iteration)
         logger.finalize("success")
+
+
+def open_test_events(folder: Path, iteration: int) -> SummaryWriter:
+    """A writer of an event file of its own for the test results after an iteration.
+
+    It replaces the file of a process that was killed after its test: each result is there once.
+    """
+    suffix = f".test-{iteration}"
+    for earlier in folder.glob(f"events.*{suffix}"):
+        earlier.unlink()
+    let_next_be_last(folder)
+    return SummaryWriter(str(folder), filename_suffix=suffix)
 
 
 def show_first(experiment: Summary, names: Sequence[str]) -> None:

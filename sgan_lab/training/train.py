@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.model_summary import ModelSummary
 
 from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.config.files import load_config
@@ -23,6 +24,7 @@ from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
+from sgan_lab.training.event_files import let_next_be_last
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.process import prepare_process
@@ -32,8 +34,8 @@ from sgan_lab.training.results import (
     git_commit,
     log_configuration,
     log_results,
+    run_figures,
     run_metrics,
-    training_figures,
 )
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ def train(
     )
     if not rank_zero_only.rank:
         log_configuration(trainer.loggers, config)
+        log.debug("Networks:\n%s", ModelSummary(algorithm, max_depth=3))
     data = data.to(trainer.strategy.root_device)
     batches = algorithm.batches(data, config.sample_interval)
     if checkpoint is None:
@@ -108,9 +111,9 @@ def train(
         return {}
 
     algorithm.to(trainer.strategy.root_device)
-    for name, figure in training_figures(history, algorithm.in_epochs).items():
-        figure.savefig(folder / f"{name}.png")
     evaluations = evaluate_run(algorithm, data)
+    for name, figure in run_figures(history, algorithm.in_epochs, evaluations["test"]).items():
+        figure.savefig(folder / f"{name}.png")
     metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
@@ -152,4 +155,6 @@ def loggers(config: DictConfig, start: int) -> list[Logger]:
     for logger in config.logger.values():
         is_tensorboard = logger._target_.endswith(".TensorBoardLogger")
         chosen.append(instantiate(logger, **({"purge_step": start + 1} if is_tensorboard else {})))
+        if is_tensorboard:
+            let_next_be_last(Path(chosen[-1].log_dir))
     return chosen

@@ -1,6 +1,7 @@
 import io
 import re
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,9 +51,28 @@ def test_sample_grids_come_from_one_noise_and_leave_training_as_it_is(tmp_path):
     assert [grid.step for grid in grids] == [2, 4]
     assert (grids[0].width, grids[0].height) == (4 * 30 + 2, 30 + 2)
     assert samples.noise.shape == (4, 100)
+    assert list(samples.over_time) == [2, 4]
+    assert samples.over_time[4].shape == (4, *SHAPE)
+    assert (tmp_path / "with" / "generated_images_over_time.png").is_file()
     files = tmp_path / "with" / "generated_images.png", BytesIO(grids[1].encoded_image_string)
     last, logged = (np.asarray(Image.open(file)).astype(int) for file in files)
     assert abs(last - logged).max() <= 1  # rounding
+
+
+def test_images_over_time_are_of_about_ten_iterations_however_many_grids_there_are():
+    grids = SampleGrid(num_images=12)
+    module = SGAN(SHAPE, CLASSES, 95, 3e-4, 1e-3, 1e-3)
+    grids.noise = torch.zeros(12, 100)
+    for step in range(2, 96):
+        trainer = SimpleNamespace(
+            global_step=step, max_steps=95, is_global_zero=False, loggers=[], default_root_dir=""
+        )
+        grids.on_train_epoch_end(trainer, module)
+    assert list(grids.over_time) == [*range(10, 91, 10), 95]
+    again = SampleGrid(num_images=12)
+    again.load_state_dict(grids.state_dict())
+    assert again.over_time is grids.over_time
+    assert again.over_time[95].untyped_storage().nbytes() == 8 * 28 * 28 * 4
 
 
 @pytest.mark.parametrize(("terminal", "width"), [(True, 80), (True, 40), (False, 80)])

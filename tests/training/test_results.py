@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from sgan_lab.evaluation.evaluate import Evaluation
 from sgan_lab.evaluation.metrics import measure
 from sgan_lab.training.results import evaluate_run, log_configuration, log_results, run_metrics
 from tests.builders import CLASSES, make_data
-from tests.processes import read_events
+from tests.processes import read_events, steps
 
 CONFIG = OmegaConf.create(
     {
@@ -82,6 +83,19 @@ def test_every_logger_gets_the_test_metrics(tmp_path, test_images):
     assert (event.step, event.value) == (50, pytest.approx(metrics["class_accuracy"]["4"]))
     assert "test/class_accuracy/9" not in events.Tags()["scalars"]
     assert [image.step for image in events.Images("test/confusion_matrix")] == [50]
+
+
+def test_a_run_that_is_tested_again_has_its_result_once(tmp_path, test_images):
+    """As after a kill between the test and the end; and after the clock was set back."""
+    for _ in range(2):
+        logger = TensorBoardLogger(tmp_path, name="", version="", purge_step=51)
+        logger.log_metrics({"labeled/class_loss": 1.0}, step=50)
+        logger.finalize("success")
+        log_results([logger], CONFIG, make_data(), test_images, 50)
+        for file in tmp_path.glob("events.*"):
+            file.rename(tmp_path / re.sub("tfevents.1", "tfevents.2", file.name))
+    log_results([logger], CONFIG, make_data(), test_images, 60)
+    assert steps(read_events(tmp_path), "test/accuracy") == [50, 60]
 
 
 def test_hparams_hold_all_settings_and_the_length(tmp_path, test_images):

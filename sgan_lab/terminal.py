@@ -52,9 +52,14 @@ class TerminalHandler(logging.Handler):
 
 
 def log_to(folder: Path, prefix: str = "") -> None:
-    """Log to `run.log` in a run folder and, each message after a prefix, to the terminal."""
+    """Log to `run.log` in a run folder and, each message after a prefix, to the terminal.
+
+    Details are in the file only.
+    """
     file = logging.FileHandler(folder / "run.log")
     file.setFormatter(PrintableFormatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     terminal = TerminalHandler()
+    terminal.setLevel(logging.INFO)
     terminal.setFormatter(PrintableFormatter(prefix.replace("%", "%%") + "%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
+    logging.getLogger("sgan_lab").setLevel(logging.DEBUG)

@@ -18,7 +18,10 @@ from tests.processes import TINY, WHOLE_OUTPUT, read_events, steps, succeed
 def test_an_sgan_run_leaves_a_complete_folder(whole_run):
     kept = sorted(path.name for path in (whole_run / "checkpoints").glob("*.ckpt"))
     assert kept == ["iteration-36.ckpt", "iteration-40.ckpt"]
-    assert (whole_run / "discriminator_supervised_loss.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in whole_run.glob("*.png")} == {
+        *("discriminator_supervised_loss.png", "confusion_matrix.png"),
+        *("generated_images.png", "generated_images_over_time.png"),
+    }
 
     config = OmegaConf.load(whole_run / "config.yaml")
     assert config.model.iterations == 40
@@ -42,6 +45,8 @@ def test_an_sgan_run_leaves_a_complete_folder(whole_run):
     for iteration in samples:
         assert f"{iteration}: class loss " in log
     output = (whole_run / WHOLE_OUTPUT).read_text()
+    assert "| discriminator.layers.0 | SameConv2d " in log
+    assert "discriminator.layers.0" not in output
     assert f"test accuracy          │ {metrics['test_accuracy']:.2%} " in output
 
     events = read_events(whole_run)
@@ -61,7 +66,9 @@ def test_an_sgan_run_leaves_a_complete_folder(whole_run):
 
 
 def test_a_baseline_run_leaves_its_curves(baseline_run):
-    assert {path.name for path in baseline_run.glob("*.png")} == {"loss.png", "accuracy.png"}
+    assert {path.name for path in baseline_run.glob("*.png")} == {
+        *("loss.png", "accuracy.png", "confusion_matrix.png")
+    }
     kept = sorted(path.name for path in (baseline_run / "checkpoints").glob("*.ckpt"))
     assert kept == ["iteration-16.ckpt", "iteration-20.ckpt"]
     assert json.loads((baseline_run / "metrics.json").read_text())["iterations"] == 20

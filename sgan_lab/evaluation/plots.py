@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
+from torchvision.utils import make_grid
 
 WORST_COLUMNS = 5
 
@@ -74,6 +76,23 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
         axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(plain(caption), fontsize=9)
     figure.suptitle(f"{len(images)} most confident of {errors} errors: true → predicted class")
+    return figure
+
+
+def images_over_time(images: dict[int, Tensor]) -> Figure:
+    """Generated images from one noise, a row an iteration.
+
+    Args:
+        images: by iteration, (N, channels, height, width) in [-1, 1]; N is the same for all.
+    """
+    rows = list(images.values())
+    grid = make_grid(torch.cat(rows), nrow=len(rows[0]), normalize=True, value_range=(-1, 1))
+    figure = Figure(figsize=(1.5 + 0.7 * len(rows[0]), 0.6 + 0.7 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(grid.permute(1, 2, 0).numpy())
+    centers = [(row + 0.5) * grid.shape[1] / len(rows) for row in range(len(rows))]
+    axes.set_yticks(centers, [f"{iteration:,}" for iteration in images])
+    axes.set(title="Generated images from one noise", ylabel="Iteration", xticks=[])
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,9 +13,12 @@ from torchvision.utils import make_grid, save_image
 
 from sgan_lab.algorithms.base import GAN
 from sgan_lab.data.containers import LabeledImages
+from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.metrics import measure, scalars
 from sgan_lab.progress import training_progress
+
+ROWS, COLUMNS = 10, 8  # of the images over time
 
 
 class ProgressBar(Callback):
@@ -49,8 +53,9 @@ class ProgressBar(Callback):
 class SampleGrid(Callback):
     """A grid of images from one fixed noise, at each sample interval.
 
-    TensorBoard has them all, generated_images.png in the run folder the last one. A module without
-    a generator has none.
+    TensorBoard has them all. The run folder has the last one, generated_images.png, and at the end
+    of training generated_images_over_time.png, with the first images of about ten iterations. A
+    module without a generator has none.
 
     Args:
         num_images: images in the grid.
@@ -59,14 +64,15 @@ class SampleGrid(Callback):
     def __init__(self, num_images: int) -> None:
         self.num_images = num_images
         self.noise: Tensor | None = None
+        self.over_time: dict[int, Tensor] = {}  # images by iteration
 
-    def state_dict(self) -> dict[str, Tensor | None]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"noise": self.noise}
+        return {"noise": self.noise, "over_time": self.over_time}
 
-    def load_state_dict(self, state_dict: dict[str, Tensor | None]) -> None:
-        """Go on with the noise of a checkpoint."""
-        self.noise = state_dict["noise"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the noise and the images of a checkpoint."""
+        self.noise, self.over_time = state_dict["noise"], state_dict["over_time"]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the noise, leaving the draws of training as they are."""
@@ -85,6 +91,17 @@ class SampleGrid(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("generator/images", grid, trainer.global_step)
+        is_due = trainer.global_step - max(self.over_time, default=0) >= trainer.max_steps / ROWS
+        if is_due or trainer.global_step == trainer.max_steps:
+            self.over_time[trainer.global_step] = (
+                images[:COLUMNS].cpu().clone()
+            )  # not with all others
+
+    def on_train_end(self, trainer: Trainer, *_: object) -> None:
+        """Draw the images over time."""
+        if self.over_time and trainer.is_global_zero:
+            figure = plots.images_over_time(self.over_time)
+            figure.savefig(Path(trainer.default_root_dir, "generated_images_over_time.png"))
 
 
 class Validation(Callback):

@@ -58,3 +58,14 @@ def test_worst_images_stand_under_their_captions():
     assert "6 most confident of 9 errors" in figure.get_suptitle()
     nothing = plots.worst_images(images[:0], [], errors=0)
     assert not any(axes.images for axes in nothing.axes)
+
+
+def test_images_over_time_have_a_row_an_iteration():
+    values = {800: -1.0, 1600: 1.0}
+    images = {step: torch.full((3, 1, 4, 4), value) for step, value in values.items()}
+    (axes,) = plots.images_over_time(images).axes
+    grid = axes.images[0].get_array()
+    ticks = axes.get_yticks().astype(int).tolist()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["800", "1,600"]
+    assert [grid[tick, 4].mean() for tick in ticks] == [0, 1]
+    assert grid.shape[1] == 3 * 6 + 2

@@ -32,7 +32,8 @@ def training_progress() -> Progress:
     columns = [
         TextColumn(
             "{task.description}",
-            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=console.width // 2),
+            # A job's name ends with a value, so it may take two lines and is not cut.
+            table_column=Column(overflow="fold", max_width=console.width // 2),
         ),
         MofNCompleteColumn(),
         BarColumn(),

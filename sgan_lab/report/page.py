@@ -297,22 +297,40 @@ def facts(runs: pd.DataFrame, metric: str = "accuracy") -> dict[str, str]:
 
 
 def print_summary(runs: pd.DataFrame, metric: str = "accuracy") -> None:
-    """Print the groups of runs; nothing where no run has a result."""
+    """Print the groups of runs, a column a setting; nothing where no run has a result.
+
+    In a narrow terminal texts are broken, and no value is cut.
+    """
     if finished_runs(runs).empty:
         return
     summary = summarize(runs, metric)
     heading = f"Test {title(metric)}"
-    table = Table("runs", "of", "mean", "std", "95 % interval", title=heading)
+    table = Table(title=heading)
     if without := num_without(runs, metric):
         table.caption = f"{without} finished without {heading.lower()}, in no mean"
-    shown = shown_statistics(summary, METRICS[metric].unit)
-    for settings, row in zip(
-        summary[settings_of(summary)].to_dict("records"), shown.to_dict("records"), strict=True
-    ):
-        table.add_row(
-            row["runs"], escape(group_name(settings)), row["mean"], row["std"], row["95 % interval"]
-        )
+    settings = settings_of(summary)
+    varied = [key for key in settings if summary[key].nunique(dropna=False) > 1] or ["model"]
+    for name in short_names(varied):
+        table.add_column(escape(name), overflow="fold")
+    shown = shown_statistics(summary, METRICS[metric].unit).drop(columns=settings)
+    for name in shown:
+        table.add_column(name, no_wrap=True)
+    cells = summary[varied].map(setting_text).map(escape).join(shown)
+    for row in cells.itertuples(index=False):
+        table.add_row(*row)
     rich.print(table)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each dotted key, and of those before it what tells it from the others."""
+    names = []
+    for key in keys:
+        parts = key.split(".")
+        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
+        others = [f".{other}" for other in keys if other != key]
+        clear = [end for end in ends if not any(each.endswith(f".{end}") for each in others)]
+        names.append((clear or [key])[0])
+    return names
 
 
 def main() -> None:

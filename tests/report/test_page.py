@@ -1,3 +1,4 @@
+import itertools
 import re
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sgan_lab.jobs.status import Status, write_status
-from sgan_lab.report.page import print_summary, write_report
+from sgan_lab.report.page import print_summary, short_names, write_report
 from sgan_lab.report.runs import read_runs
 from tests.builders import change_metrics, make_run, make_sweep, write_events
 
@@ -90,9 +91,39 @@ def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
         make_run(tmp_path / str(number), "SGAN", 50, 0, 0.8, note=note)
     print_summary(read_runs([tmp_path]))
     shown = capsys.readouterr().out
-    assert "note=[bold]" in shown
+    assert "[bold]" in shown
     assert "]0;title" in shown
     assert not set("\x1b\x07") & set(shown)
+
+
+def test_a_narrow_terminal_shows_every_swept_value_whole(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    keys = ("unlabeled_learning_rate", "feature_matching_weight")
+    for number, values in enumerate(itertools.product((0.00012345, 0.00054321), (0.25, 0.75))):
+        for seed in (0, 1):
+            settings = dict(zip(keys, values, strict=True))
+            make_run(tmp_path / f"{number}{seed}", "SGAN", 50, seed, 0.8 + seed / 50, settings)
+    print_summary(read_runs([tmp_path]))
+    make_run(tmp_path / "long", "SGAN", 50, 0, 0.8, {keys[0]: "a" * 100})
+    print_summary(read_runs([tmp_path]))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = [line for line in lines if "0.00054321" in line and "0.25" in line][:1]
+    assert "81.00%" in row
+    assert "68.29% to 93.71%".replace(" ", "\N{NO-BREAK SPACE}") in row
+    assert sum(line.count("a") for line in lines if "aaa" in line) == 100
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (["data.num_labeled", "model.learning_rate"], ["num_labeled", "learning_rate"]),
+        (["a.x.rate", "b.x.rate", "y.rate"], ["a.x.rate", "b.x.rate", "y.rate"]),
+        (["model", "old.model"], ["model", "old.model"]),
+    ],
+)
+def test_settings_are_named_by_what_tells_them_apart(keys, names):
+    assert short_names(keys) == names
 
 
 def test_no_cell_of_the_tables_is_a_formula(tmp_path):

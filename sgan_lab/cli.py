@@ -35,8 +35,27 @@ HELP = "\n".join(
         *(f"  {name:<10}{line}" for name, (_, line) in COMMANDS.items()),
         "",
         "sgan-lab COMMAND --help says more about each.",
+        "sgan-lab --version prints the version.",
+        'eval "$(sgan-lab --completion)" completes command lines in bash.',
     ]
 )
+# Of what follows `train`, Hydra knows. Bash takes the text after the last "=" for a word.
+COMPLETION = """\
+_sgan_lab() {
+    local line=${COMP_LINE:0:COMP_POINT} words
+    local word=${line##* }
+    if ((COMP_CWORD == 1)); then
+        words="COMMANDS --help --version"
+    elif [[ ${COMP_WORDS[1]} == train ]]; then
+        line="train ${line#*train }"
+        words=$(COMP_LINE=$line "${COMP_WORDS[0]}" train -sc query=bash 2>/dev/null)
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    [[ ${COMPREPLY[0]} == *[=./] ]] && compopt -o nospace
+    COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*=}"}"}")
+}
+complete -o default -F _sgan_lab sgan-lab
+""".replace("COMMANDS", " ".join(COMMANDS))
 
 
 def main() -> None:
@@ -45,6 +64,9 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print(HELP)
+        return
+    if command == "--completion":
+        print(COMPLETION, end="")
         return
     if command == "--version":
         print(__version__)

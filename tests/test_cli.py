@@ -1,9 +1,11 @@
+import os
+import pty
 import subprocess
 import sys
 
 import pytest
 
-from sgan_lab import cli
+from sgan_lab import __version__, cli
 
 COMMANDS = ["train", "report", "evaluate", "predict", "export", "schema"]
 
@@ -36,7 +38,47 @@ def test_usage_names_the_command_as_it_was_called(command, monkeypatch, capsys):
     monkeypatch.setattr(cli, "handle_signals", lambda _: None)
     with pytest.raises(SystemExit, match="0"):
         cli.main()
-    assert capsys.readouterr().out.startswith(f"usage: sgan-lab {command} ")
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: sgan-lab {command} ")
+    assert f"\n  sgan-lab {command} " in text.partition("\nexample")[2]
+
+
+def test_the_version_is_printed():
+    assert sgan_lab("--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pre", "predict"),
+        ("train data=dig", "train data=digits"),
+        ("report rep", "report reports/"),
+    ],
+)
+def test_bash_completes_commands_settings_and_files(tmp_path, typed, completed):
+    (tmp_path / "reports").mkdir()
+    command = tmp_path / "sgan-lab"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sgan_lab "$@"\n')
+    command.chmod(0o755)
+    prepare = 'bind "set enable-bracketed-paste off"; eval "$(sgan-lab --completion)"'
+    keys = f"{prepare}\nsgan-lab {typed}\t\x01echo seen: \nexit\n"  # Ctrl-A: before the line
+    master, terminal = pty.openpty()
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb"},
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    ) as bash:
+        os.write(master, keys.encode())
+        output, _ = bash.communicate(timeout=60)
+    os.close(master)
+    os.close(terminal)
+    assert f"seen: sgan-lab {completed}\n" in output
 
 
 def test_an_unknown_command_is_one_message():

@@ -76,8 +76,14 @@ def properties(settings: type[Settings]) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("schemas"))
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example:\n  sgan-lab schema schemas/",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("schemas"), help="default: schemas/"
+    )
     folder = parser.parse_args().folder
     try:
         folder.mkdir(parents=True, exist_ok=True)

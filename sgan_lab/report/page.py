@@ -1,4 +1,7 @@
-"""The command `sgan-lab report`: one page over the runs of sweeps, with tables and figures."""
+"""The command `sgan-lab report`: one page over the runs of sweeps, with tables and figures.
+
+It writes report.html, which opens offline, report.md with figures/, and the tables as CSV.
+"""
 
 import argparse
 import base64
@@ -53,6 +56,11 @@ PAIRING = (
     "Difference between runs that agree in the seed and in every varied setting that both models "
     "have; the interval is Student's t over the pairs. Unit: "
 )
+EXAMPLE = """\
+examples:
+  sgan-lab report outputs/multirun/<date>/* --output report
+  sgan-lab report outputs --output report --metric macro_f1
+"""
 NBSP = "\N{NO-BREAK SPACE}"
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 
@@ -335,7 +343,9 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="folder with runs")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the report")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """The wheel works from any folder: it holds the configurations and the report's templates."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -31,3 +32,9 @@ def test_the_program_runs_from_a_wheel_in_another_folder(tmp_path):
         check=True,
     )
     assert str(tmp_path / "installed" / "sgan_lab" / "conf") in result.stdout
+
+
+def test_torch_is_a_release_whose_weights_only_is_safe():
+    """CVE-2025-32434: below 2.6 a checkpoint's code runs in spite of weights_only."""
+    (lowest,) = re.findall(r'"torch>=([\d.]+),', (ROOT / "pyproject.toml").read_text())
+    assert tuple(map(int, lowest.split("."))) >= (2, 6)

@@ -16,8 +16,15 @@ from omegaconf import OmegaConf
 
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.jobs import owner
 from sgan_lab.jobs.resume import RUN as RESUME
-from sgan_lab.jobs.resume import changed_settings, complete_arguments, complete_run, to_go_on
+from sgan_lab.jobs.resume import (
+    changed_settings,
+    check_resumed_run,
+    complete_arguments,
+    complete_run,
+    to_go_on,
+)
 from sgan_lab.jobs.status import Status, read_status, write_status
 from tests.builders import make_run
 from tests.processes import RUN, TINY, results, succeed, wait_for
@@ -84,6 +91,21 @@ def test_a_run_may_grow_but_not_change(command_line, tmp_path):
     )
     assert grown["test_loss"] == long["test_loss"]
     assert grown["iterations"] == long["iterations"] == 3
+
+
+def test_the_data_of_a_run_may_have_moved(tmp_path):
+    folder = make_run(tmp_path / "run", "SGAN", 50, 0)
+    config = OmegaConf.load(folder / "config.yaml")
+    config.data = {"_target_": "sgan_lab.data.image_folder.image_folder", "root": "old"}
+    OmegaConf.save(config, folder / "config.yaml")
+    config.resume, config.hydra = str(folder), {"run": {"dir": str(folder)}}
+    config.data.root = "new"
+    check_resumed_run(config)
+    owner.release(folder)
+    config.data.channels = 3
+    with pytest.raises(ConfigError, match=r"with data\.channels=None instead of 3"):
+        check_resumed_run(config)
+    owner.release(folder)
 
 
 def save_overrides(folder, task, of_hydra=(), name=".hydra/hydra.yaml", **hydra):

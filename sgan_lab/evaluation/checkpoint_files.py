@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"  # in a run folder
 NAME = r"iteration-(\d+)\.ckpt"
-BEST = "best.ckpt"  # of callbacks=best
+BEST = "best.ckpt"  # where a callback keeps it
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -58,7 +58,7 @@ def find_checkpoint(path: Path, which: str | None = None) -> Path:
     folder = path / FOLDER
     if which == "best":
         if not (folder / BEST).is_file():
-            raise DataError(f"{folder / BEST} does not exist; train with callbacks=best.")
+            raise DataError(f"{folder / BEST} does not exist; the run kept no best checkpoint.")
         return folder / BEST
     checkpoint = newest_intact(folder)
     if checkpoint is None:
@@ -76,5 +76,5 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--which",
         choices=("last", "best"),
-        help="of a run folder: the newest checkpoint (default), or that of callbacks=best",
+        help="of a run folder: the newest checkpoint (default), or checkpoints/best.ckpt",
     )

@@ -27,7 +27,7 @@ def test_of_a_run_folder_the_newest_intact_checkpoint_is_taken(run):
 
 def test_the_best_checkpoint_is_taken_where_it_is_asked_for(run):
     best = run / "checkpoints" / "best.ckpt"
-    with pytest.raises(DataError, match=r"best\.ckpt does not exist; train with callbacks=best"):
+    with pytest.raises(DataError, match=r"best\.ckpt does not exist; the run kept no best"):
         find_checkpoint(run, "best")
     best.touch()
     assert find_checkpoint(run, "best") == best

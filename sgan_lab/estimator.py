@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
 
 import hydra
 import numpy as np
@@ -200,9 +199,8 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             batches = algorithm.batches(data, config.sample_interval)
             algorithm.prepare(data)
             trainer.fit(algorithm, batches)
-        network: Any = algorithm.classifier
         return Classifier(
-            network.cpu().eval(),
+            algorithm.classifier.cpu().eval(),
             data.image_shape,
             list(data.class_names),
             algorithm.hparams.discriminator,

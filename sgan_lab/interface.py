@@ -189,8 +189,12 @@ def run_once(
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise UserError(f"config_dir={config_dir}: is no folder.")
-        arguments.append(f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]")
-    arguments = get_args_parser().parse_args(complete_arguments(arguments)).overrides
+        arguments.append(f"--config-dir={config_dir}")
+    options = get_args_parser().parse_args(complete_arguments(arguments))
+    arguments = list(options.overrides)
+    if options.config_dir:
+        path = Path(options.config_dir).absolute()
+        arguments.append(f"hydra.searchpath=[{quoted(f'file://{path}')}]")
     with hydra_of_its_own():
         config = hydra.compose("config", arguments, return_hydra_config=True)
         if config.hydra.mode == RunMode.MULTIRUN:

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sgan_lab.data.image_files import pixels, read_image
+from sgan_lab.data.image_files import pixels, read_images
 
-File: TypeAlias = str | os.PathLike[str]
-Images: TypeAlias = np.ndarray | Tensor | Image.Image | File | Sequence[Image.Image | File]
+File: TypeAlias = str | os.PathLike
+Images: TypeAlias = (
+    np.ndarray | Tensor | Image.Image | File | Sequence[Image.Image] | Sequence[File]
+)
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
     Args:
         images: an array (N, height, width) or (N, height, width, channels); a tensor (N, height,
             width) or (N, channels, height, width); a picture or the path of one; or a sequence of
-            pictures and paths. Arrays and tensors hold bytes, or floats in [0, 1], of 1, 3, or
+            pictures or of paths. Arrays and tensors hold bytes, or floats in [0, 1], of 1, 3, or
             with transparency 4 channels.
         image_shape: (channels, height, width).
 
@@ -71,19 +73,20 @@ def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
     if isinstance(images, Tensor):
         images = images.detach().cpu()
         images = (images.permute(0, 2, 3, 1) if images.ndim == 4 else images).numpy()
-    if isinstance(images, np.ndarray) and images.dtype != object:
+    if isinstance(images, np.ndarray):
         found = array_images(images)
         if found.shape[1:] == image_shape:
             return found
         images = [to_picture(each) for each in found]
-    elif isinstance(images, Image.Image | str | os.PathLike):
+    elif isinstance(images, File):
+        return read_images([Path(images)], size, channels)
+    elif isinstance(images, Image.Image):
         images = [images]
+    elif len(images) and isinstance(images[0], File):
+        return read_images([Path(each) for each in images], size, channels)
     result = torch.empty(len(images), *image_shape, dtype=torch.uint8)
-    for place, each in enumerate(images):
-        is_picture = isinstance(each, Image.Image)
-        result[place] = (
-            pixels(each, *size, channels) if is_picture else read_image(Path(each), *size, channels)
-        )
+    for place, picture in enumerate(images):
+        result[place] = pixels(picture, *size, channels)
     return result
 
 

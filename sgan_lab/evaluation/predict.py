@@ -15,10 +15,13 @@ from typing import NamedTuple
 
 import torch
 
+from sgan_lab.data.containers import scale
 from sgan_lab.data.image_files import read_images
 from sgan_lab.data.image_folder import image_paths
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
+
+BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
 class Prediction(NamedTuple):
@@ -29,14 +32,16 @@ class Prediction(NamedTuple):
     real_probability: float
 
 
+@torch.inference_mode()
 def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction]:
     """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
-    logits = classifier.logits(images)
-    probabilities, labels = logits.softmax(dim=1).max(dim=1)
-    real = logits.logsumexp(dim=1).sigmoid()
-    for values in zip(labels.tolist(), probabilities.tolist(), real.tolist(), strict=True):
-        label, probability, real_probability = values
-        yield Prediction(classifier.class_names[label], probability, real_probability)
+    for batch in images.split(BATCH_SIZE):
+        logits = classifier.network(scale(batch))
+        probabilities, labels = logits.softmax(dim=1).max(dim=1)
+        real = logits.logsumexp(dim=1).sigmoid()
+        for values in zip(labels.tolist(), probabilities.tolist(), real.tolist(), strict=True):
+            label, probability, real_probability = values
+            yield Prediction(classifier.class_names[label], probability, real_probability)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from sgan_lab.data.arrays import image_bytes
-from sgan_lab.data.image_files import read_image
+from sgan_lab.data.image_files import read_images
 
 COLORS = np.arange(2 * 6 * 5 * 3, dtype=np.uint8).reshape(2, 6, 5, 3)
 TENSOR = torch.from_numpy(COLORS).permute(0, 3, 1, 2)
@@ -29,8 +29,8 @@ def test_arrays_and_pictures_are_converted_as_their_files_are(tmp_path, shape, c
     paths = [tmp_path / f"{place}.png" for place in range(2)]
     for picture, path in zip(pictures, paths, strict=True):
         picture.save(path)
-    expected = torch.stack([read_image(path, *shape[1:], shape[0]) for path in paths])
-    for images in (values, pictures, paths, [str(paths[0]), pictures[1]]):
+    expected = read_images(paths, shape[1:], shape[0])
+    for images in (values, pictures, paths, [str(path) for path in paths]):
         assert torch.equal(image_bytes(images, shape), expected)
     assert torch.equal(image_bytes(paths[1], shape), expected[1:])
     assert torch.equal(image_bytes(pictures[0], shape), expected[:1])

@@ -1,5 +1,6 @@
 """The classifiers of this package as a scikit-learn estimator."""
 
+import os
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -16,12 +17,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sgan_lab.config.checks import EXPLAINED, check_values, explain
+from sgan_lab.config.checks import check_values
 from sgan_lab.data.arrays import array_images
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.errors import UserError
 from sgan_lab.evaluation.classifier import Classifier
-from sgan_lab.interface import hydra_of_its_own
+from sgan_lab.interface import hydra_as_on_the_command_line
 from sgan_lab.training.callbacks import ProgressBar
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
@@ -168,12 +169,9 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             seed = check_random_state(self.random_state).randint(2**31 - 1)
         overrides = [f"model={self.model}", f"iterations={self.iterations}", "data=digits"]
         overrides += [f"data.augmentation={self.augmentation}", f"seed={seed}", *self.overrides]
-        try:
-            with hydra_of_its_own():
-                config = hydra.compose("config", overrides)
+        with hydra_as_on_the_command_line():
+            config = hydra.compose("config", overrides)
             check_values(config)
-        except EXPLAINED as error:
-            raise error if isinstance(error, UserError) else UserError(explain(error)) from error
         return config
 
     def _train(self, config: DictConfig, data: SemiSupervisedData) -> Classifier:
@@ -181,6 +179,7 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             set_rank(0)
             prepare_process(config.num_threads)
             pl.seed_everything(config.seed, verbose=False)
+            os.environ.pop("PL_GLOBAL_SEED")  # see `sgan_lab.training.train`
             algorithm = build_algorithm(config, data)
             trainer: pl.Trainer = instantiate(
                 config.trainer,

@@ -166,20 +166,6 @@ def train(
         KeyboardInterrupt: Ctrl-C, or a notebook's interrupt; a checkpoint has been saved, and
             "resume=FOLDER" goes on from it.
     """
-    try:
-        return Run(run_once(overrides, folder, config_dir))
-    except UserError:
-        raise
-    except EXPLAINED as error:
-        raise UserError(explain(error)) from error
-    finally:
-        owner.release_all()
-
-
-def run_once(
-    overrides: tuple[str, ...], folder: str | Path | None, config_dir: str | Path | None
-) -> Path:
-    """Compose a configuration, check it and run it; returns the folder. See `train`."""
     for override in overrides:
         if override.startswith("-"):
             raise UserError(f"{override}: must be key=value; options are for the command line.")
@@ -190,21 +176,24 @@ def run_once(
         if not Path(config_dir).is_dir():
             raise UserError(f"config_dir={config_dir}: is no folder.")
         arguments.append(f"--config-dir={config_dir}")
-    options = get_args_parser().parse_args(complete_arguments(arguments))
-    arguments = list(options.overrides)
-    if options.config_dir:
-        path = Path(options.config_dir).absolute()
-        arguments.append(f"hydra.searchpath=[{quoted(f'file://{path}')}]")
-    with hydra_of_its_own():
+    with hydra_as_on_the_command_line():
+        options = get_args_parser().parse_args(complete_arguments(arguments))
+        arguments = list(options.overrides)
+        if options.config_dir:
+            path = Path(options.config_dir).absolute()
+            arguments.append(f"hydra.searchpath=[{quoted(f'file://{path}')}]")
         config = hydra.compose("config", arguments, return_hydra_config=True)
         if config.hydra.mode == RunMode.MULTIRUN:
             reason = "is a sweep; python -m sgan_lab.run trains sweeps, sgan_lab.train single runs"
             raise ConfigError("hydra.mode", "MULTIRUN", reason)
-        check_run(config)
         context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
-        job = run_job(run_here, config, "hydra.run.dir", None, context, configure_logging=False)
+        try:
+            check_run(config)
+            job = run_job(run_here, config, "hydra.run.dir", None, context, configure_logging=False)
+        finally:
+            owner.release(Path(config.hydra.run.dir))
         job.return_value  # noqa: B018  # raises what the run has raised
-    return Path(job.hydra_cfg.hydra.runtime.output_dir)
+    return Run(Path(job.hydra_cfg.hydra.runtime.output_dir))
 
 
 def run_here(config: DictConfig) -> None:
@@ -221,13 +210,21 @@ def run_here(config: DictConfig) -> None:
 
 
 @contextmanager
-def hydra_of_its_own() -> Iterator[None]:
-    """Hydra as on the command line; that of the program around it is put back."""
+def hydra_as_on_the_command_line() -> Iterator[None]:
+    """Hydra with the configurations of this package; that of the program around it is put back.
+
+    Raises:
+        UserError: in place of any error that the command line explains.
+    """
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIG_PATH), version_base="1.3", job_name="run"):
             yield
+    except UserError:
+        raise
+    except EXPLAINED as error:
+        raise UserError(explain(error)) from error
     finally:
         GlobalHydra.instance().hydra = outer
 

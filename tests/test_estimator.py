@@ -1,5 +1,6 @@
 """The scikit-learn estimator."""
 
+import os
 import pickle
 import re
 
@@ -88,6 +89,7 @@ def test_it_is_one_of_scikit_learns(tmp_path, monkeypatch):
     before = torch.get_rng_state()
     assert estimator.fit(images, labels) is estimator
     assert torch.equal(before, torch.get_rng_state())
+    assert "PL_GLOBAL_SEED" not in os.environ
     assert estimator.get_params() == SGANClassifier(**QUICK).get_params()
     assert estimator.classes_.tolist() == [*range(10)]
     probabilities = estimator.predict_proba(images)

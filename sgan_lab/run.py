@@ -59,26 +59,29 @@ def train(config: DictConfig) -> float | None:
         metrics = sweep.run_job(config, folder, hydra_config.job.num)
     else:
         try:
-            OmegaConf.save(config, folder / "config.yaml", resolve=True)
-        except Exception as error:
-            write_status(folder, Status("failed", explain(error)))
-            raise
-        try:
             metrics = run_single(config, folder)
         except Interrupted:
             print(f"Interrupted. {to_go_on(RUN, folder)}", file=sys.stderr)
             raise
-        from sgan_lab.jobs.terminal import print_result
-
-        print_result(metrics, folder)
     return metrics.get(f"validation_{config.sweep.metric}")
 
 
 def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train one run, in this process where it needs no others; returns the metrics."""
+    try:
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    except Exception as error:
+        write_status(folder, Status("failed", explain(error)))
+        raise
     if config.trainer.get("devices", 1) != 1:
-        return run_in_process(folder)  # Lightning starts the others with the command of the first
-    return worker.run(folder)
+        # Lightning starts the other processes with the command of the first.
+        metrics = run_in_process(folder)
+    else:
+        metrics = worker.run(folder)
+    from sgan_lab.jobs.terminal import print_result
+
+    print_result(metrics, folder)
+    return metrics
 
 
 def check_commands(options: Namespace) -> None:

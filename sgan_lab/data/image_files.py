@@ -62,14 +62,23 @@ def read_image(path: Path, height: int, width: int, channels: int) -> Tensor:
             warnings.simplefilter("ignore")  # of odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as file:
-                image = picture(file, "L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+                return pixels(file, height, width, channels)
     except Exception as error:  # each format's reader fails in its own way
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"{path} is no readable image: {reason}.") from error
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.view(height, width, channels).permute(2, 0, 1)
+
+
+def pixels(file: Image.Image, height: int, width: int, channels: int) -> Tensor:
+    """An opened image, resized where its size is another, as bytes (channels, height, width).
+
+    Raises:
+        OSError: see `picture`.
+    """
+    image = picture(file, "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return values.view(height, width, channels).permute(2, 0, 1)
 
 
 def picture(file: Image.Image, mode: str) -> Image.Image:

@@ -4,15 +4,19 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from sgan_lab.data.arrays import Images, image_bytes
+from sgan_lab.data.containers import scale
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
+BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
 class Classifier(NamedTuple):
@@ -30,14 +34,39 @@ class Classifier(NamedTuple):
     class_names: list[str]
     discriminator: str
 
+    def predict(self, images: Images) -> np.ndarray:
+        """The names of the most probable classes, (N,).
 
-def load_classifier(checkpoint: Path) -> Classifier:
+        Args:
+            images: arrays, tensors, pictures or paths, see `sgan_lab.data.arrays.image_bytes`.
+
+        Raises:
+            ValueError: an array or a tensor has another shape or other values.
+            DataError: a file is no readable image.
+        """
+        return np.array(self.class_names)[self.predict_proba(images).argmax(axis=1)]
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """The probabilities of the classes, (N, classes), in the order of `class_names`.
+
+        For arguments and errors see `predict`.
+        """
+        logits = self.logits(image_bytes(images, self.image_shape))
+        return logits.softmax(dim=1).numpy()
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """Images as bytes (N, channels, height, width) to logits (N, classes), in batches."""
+        return torch.cat([self.network(scale(batch)) for batch in images.split(BATCH_SIZE)])
+
+
+def load_classifier(checkpoint: str | Path) -> Classifier:
     """Load the classifier of a checkpoint. Only tensors and plain values are read; no code is run.
 
     Raises:
         DataError: the file cannot be read, or is no checkpoint of this version.
     """
-    check_checkpoint(checkpoint)
+    check_checkpoint(Path(checkpoint))
     try:
         with warnings.catch_warnings():
             # The error says it.

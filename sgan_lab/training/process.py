@@ -2,10 +2,16 @@
 
 import ctypes
 import logging
+import signal
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+from sgan_lab.signals import Interrupted
+from sgan_lab.training.checkpoints import random_states, set_random_states
 
 
 def prepare_process(num_threads: int | None) -> None:
@@ -46,3 +52,38 @@ def report_thread_error(error: threading.ExceptHookArgs) -> None:
     """Leave out the OSErrors of TensorBoard's writer, which are raised again by the next value."""
     if not issubclass(error.exc_type, OSError):
         threading.__excepthook__(error)
+
+
+@contextmanager
+def guest() -> Iterator[None]:
+    """Train in the process of a notebook or of another program, and leave it as it was.
+
+    Put back are the random number generators, torch's threads and determinism, logging, warnings
+    and the hook of threads. What glibc was told stays.
+
+    Raises:
+        KeyboardInterrupt: SIGINT ended training.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    states, threads = random_states(device), torch.get_num_threads()
+    deterministic, hook = torch.backends.cudnn.deterministic, threading.excepthook
+    root, lightning = logging.getLogger(), logging.getLogger("pytorch_lightning")
+    handlers, levels = root.handlers, [root.level, lightning.level]
+    root.handlers = []  # a run's log closes those that it finds
+    try:
+        with warnings.catch_warnings():
+            yield
+    except Interrupted as interrupted:
+        if interrupted.signal != signal.SIGINT:
+            raise
+        raise KeyboardInterrupt from interrupted
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers = handlers
+        for logger, level in zip((root, lightning), levels, strict=True):
+            logger.setLevel(level)
+        threading.excepthook = hook
+        torch.backends.cudnn.deterministic = deterministic
+        torch.set_num_threads(threads)
+        set_random_states(states, device)

@@ -43,7 +43,7 @@ def is_trusted(target: object, named: set[str]) -> bool:
         found = get_object(target)
     except Exception:  # an import can raise anything
         return False
-    # By where it is defined: sgan_lab.jobs.process.subprocess.Popen is a class, too.
+    # By where it is defined: sgan_lab.jobs.cluster.subprocess.Popen is a class, too.
     return isinstance(found, type) and is_in(found.__module__, PLACES)
 
 

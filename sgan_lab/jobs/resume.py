@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.files import load_config, load_run_config
-from sgan_lab.config.settings import experiment_settings
+from sgan_lab.config.files import load_config, load_run_config, read_run_config
+from sgan_lab.config.settings import experiment_settings, flat_settings
 from sgan_lab.config.targets import is_trusted, nodes
 from sgan_lab.errors import ConfigError
 from sgan_lab.jobs import owner
@@ -191,20 +191,20 @@ def check_resumed_run(config: DictConfig) -> None:
         raise ConfigError(RUN, path, f"has finished; give a greater {' or '.join(LENGTH)}")
 
 
-def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+def check_resumed_sweep(config: DictConfig, jobs: Iterable[DictConfig]) -> None:
     """Own a sweep and check that it can continue: no job is complete with other settings.
 
     Jobs may still run, for example on a cluster. They are waited for, see `sweep.run_job`.
+
+    Args:
+        config: of the sweep.
+        jobs: those that are not complete.
 
     Raises:
         ConfigError: it cannot.
         InUseError: another process owns it.
     """
     path = config.sweep.resume
-    if not jobs:
-        raise ConfigError(
-            SWEEP, path, "resumes grids only; this sweeper's own storage resumes its sweeps"
-        )
     check_place(SWEEP, path, config.hydra.sweep.dir)
     owner.own(Path(path))
     for job in jobs:
@@ -238,12 +238,15 @@ def is_complete(folder: Path) -> bool:
     return has_result and has_settings and read_status(folder).state == "finished"
 
 
-def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
-    """A complete run of a sweep with the settings of a job, under whatever name; None without."""
-    for file in sorted(sweep_folder.rglob("metrics.json")):
-        if is_complete(file.parent) and not changed_settings(file.parent, config):
-            return file.parent
-    return None
+def complete_settings(sweep_folder: Path) -> set[frozenset[tuple[str, Any]]]:
+    """The settings of each complete run of a sweep, under whatever name, see `settings_of`.
+
+    Raises:
+        DataError: one is damaged, or of version 0.1.
+    """
+    folders = [file.parent for file in sorted(sweep_folder.rglob("metrics.json"))]
+    runs = [read_run_config(folder) for folder in folders if is_complete(folder)]
+    return {frozenset(flat_settings(each).items()) for each in runs}
 
 
 def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:

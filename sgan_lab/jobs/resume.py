@@ -164,9 +164,11 @@ def check_override(key: str, path: str, override: Override, named: set[str]) -> 
 
 
 def to_go_on(key: str, folder: Path) -> str:
-    """A line that says how to go on with a run or sweep; what it names is for a shell."""
-    config_dir = get_args_parser().parse_known_args()[0].config_dir
-    options = [f"--config-dir={config_dir}"] if config_dir else []
+    """A line that says how to go on with a run or sweep, by the same launcher, for a shell."""
+    given, _ = get_args_parser().parse_known_args()
+    options = [f"--config-dir={given.config_dir}"] if given.config_dir else []
+    launcher = ("hydra/launcher", "hydra.launcher")
+    options += [text for text in given.overrides if text.lstrip("+").startswith(launcher)]
     return f"To go on: {shlex.join([*options, f'{key}={folder}'])}"
 
 

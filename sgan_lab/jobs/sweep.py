@@ -184,8 +184,9 @@ def clear(folder: Path) -> None:
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
     """Run a job of a sweep in a process of its own, unless it is complete.
 
-    A resumed sweep waits for a job that an earlier process still runs, and takes its result. A job
-    that waited in a queue until another process had its run complete changes nothing.
+    Where an earlier process still runs the job, a resumed sweep waits for it and takes its result.
+    So does a job that Slurm has queued again, as after the failure of its node. A job that waited
+    in a queue until another process had its run complete changes nothing.
 
     Args:
         config: of the job.
@@ -196,10 +197,11 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
-        InUseError: another process runs it, and the sweep is not a resumed one.
+        InUseError: another process runs it, and is not waited for.
         UserError: the job has failed; its status.json says so.
     """
-    with owner.owned(folder, wait=bool(config.sweep.resume)):
+    is_again = config.sweep.resume is not None or "SLURM_RESTART_COUNT" in os.environ
+    with owner.owned(folder, wait=is_again):
         changed = changed_settings(folder, config)
         if is_complete(folder):
             if changed:  # it was completed while this job waited
@@ -226,6 +228,10 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End the program with one message where a job is not allowed."""
         with exit_on_error((Exception,)):
+            if config.sweep.resume:
+                cluster.wait_for_jobs(Path(config.sweep.resume))
+            if config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+                cluster.ask_squeue()
             name_by_swept(config)
             jobs = sweep_jobs(config)
             if config.sweep.resume:
@@ -282,16 +288,9 @@ class SweepProgress(threading.Thread):
         self.join()
 
     def wait_for_jobs(self) -> None:
-        """Wait for all jobs that still run, and for those that Slurm still has."""
-        is_told = False
-        while True:
-            in_slurm = slurm_jobs(self.folder)
-            folders = [file.parent for file in self.folder.rglob(FILE)]
-            if not in_slurm and all(read_status(each).state != "running" for each in folders):
-                return
-            if in_slurm and not is_told:
-                print(cluster.described(in_slurm))
-                is_told = True
+        """Wait for the jobs that Slurm still has, and for all that still run."""
+        cluster.wait_for_jobs(self.folder)
+        while any(read_status(file.parent).state == "running" for file in self.folder.rglob(FILE)):
             time.sleep(POLL)
 
     def run(self) -> None:
@@ -350,8 +349,8 @@ def launcher_errors() -> Iterator[None]:
         sweep = Sweep.running
         if sweep is None:
             raise
-        reason = next(iter(str(error).splitlines()), "")
-        print(f"The launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        reason = " ".join(str(error).splitlines()[:2])  # submitit's go on with a log
+        print(f"The sweep failed: {type(error).__name__}: {reason}", file=sys.stderr)
         sweep.wait_for_jobs()
         sweep.stop()
         if sweep.num_jobs is None or not sweep.is_finished():
@@ -410,5 +409,7 @@ def write_report(folder: Path, metric: str, num_missing: int) -> None:
     num_runs += num_missing
     if num_finished < num_runs:
         without_result = num_runs - num_finished
-        print(f"{without_result} of {num_runs} runs have no result; see {folder / 'report.md'}.")
+        report_file = folder / "report.md"
+        see = f"; see {report_file}" if report_file.exists() else ""
+        print(f"{without_result} of {num_runs} runs have no result{see}.")
         print(to_go_on(SWEEP, folder))

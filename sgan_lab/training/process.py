@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -18,7 +19,8 @@ def prepare_process(num_threads: int | None) -> None:
     """Set this process up for training.
 
     Args:
-        num_threads: CPU threads of torch; None leaves torch's choice.
+        num_threads: CPU threads of torch; None for the CPUs of a Slurm job, which may see those of
+            the whole node, elsewhere for torch's choice.
     """
     keep_freed_memory()
     threading.excepthook = report_thread_error
@@ -28,6 +30,9 @@ def prepare_process(num_threads: int | None) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     # A run goes on within an epoch bit for bit: what is left of it is in the checkpoint.
     warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+    job_cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
+    if num_threads is None and job_cpus and "OMP_NUM_THREADS" not in os.environ:
+        num_threads = min(int(job_cpus), torch.get_num_threads())
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     torch.backends.cudnn.deterministic = True  # equal seeds, equal results

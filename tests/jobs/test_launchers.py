@@ -36,10 +36,10 @@ def test_a_killed_worker_of_joblib_is_one_line_with_a_hint(tmp_path):
         os.kill(starter_of(sweep / "seed=0"), signal.SIGKILL)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.startswith("The launcher failed: TerminatedWorkerError: ")
+    assert errors.startswith("The sweep failed: TerminatedWorkerError: ")
     assert errors.count("\n") == 1
     assert "3 of 3 runs have no result" in output
-    assert f"To go on: sweep.resume={sweep}" in output
+    assert f"sweep.resume={sweep}\n" in output
     assert states(sweep) == {"seed=0": "interrupted", "seed=1": "killed"}  # by joblib, as its rule
 
 
@@ -53,11 +53,11 @@ def test_a_killed_job_of_submitit_leaves_the_others_and_is_one_line(tmp_path):
         os.kill(starter_of(long), signal.SIGKILL)
         output, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert errors.startswith("The launcher failed: UncompletedJobError: ")
+    assert errors.startswith("The sweep failed: UncompletedJobError: ")
     assert errors.count("\n") == 1
     assert states(sweep) == {"iterations=1000000": "interrupted", "iterations=200": "finished"}
     assert "1 of 2 runs have no result" in output
-    assert f"To go on: sweep.resume={sweep}" in output
+    assert f"sweep.resume={sweep}\n" in output
 
 
 @pytest.fixture

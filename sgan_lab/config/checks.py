@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hydra.errors import (
@@ -145,6 +146,8 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     """What the size of a data set limits, more narrowly than the schema."""
     from sgan_lab.config.schema import Field, matches
 
+    if data.get("labeled_list") is not None:
+        return {"data.num_labeled": NoneType}
     known = data_set(data)
     if known is None or data.get("classes") is not None:  # their number is known once loaded
         return {}
@@ -153,7 +156,7 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     free = images - held_out if matches(held_out, num_validation) else images
     return {
         "data.num_validation": num_validation,
-        "data.num_labeled": Annotated[int, Field(ge=1, le=free)],
+        "data.num_labeled": Annotated[int, Field(ge=1, le=free)] | None,
     }
 
 

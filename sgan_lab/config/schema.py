@@ -94,13 +94,21 @@ class Root(Settings):
 class Data(Settings):
     """What all data sets have."""
 
-    num_labeled: Count = Field(
-        description="labeled training images; the others are the unlabeled set"
+    num_labeled: Count | None = Field(
+        description="labeled training images, the others are the unlabeled set; null for all"
     )
     labeled_split: Literal["first", "balanced", "random"] = Field(
         description="the first images, the first of each class, or random ones of each class"
     )
-    label_seed: Seed = Field(description="of labeled_split=random")
+    label_seed: Seed = Field(description="of labeled_split=random, num_unlabeled and test_fraction")
+    labeled_list: Text | None = Field(
+        ABSENT,
+        description="file that lists the labeled images by index or file name, a line each; "
+        "num_labeled must be null",
+    )
+    num_unlabeled: Count | None = Field(
+        ABSENT, description="of the unlabeled images, drawn at random; null for all"
+    )
     num_validation: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="training images held out to choose settings by, the last of each class"
     )
@@ -127,11 +135,23 @@ class ImageFolder(Data):
     """Images of the user's own."""
 
     root: Text = Field(description="folder that holds labeled/, unlabeled/ and test/")
-    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
-        description="[height, width] in pixels; images of another size are resized"
+    labels: Text | None = Field(
+        ABSENT, description="CSV file of the columns file,class in place of labeled/ and unlabeled/"
     )
-    channels: Channels = Field(description="1 for gray, 3 for color")
-    num_labeled: Count | None = Field(description="labeled images; null for all in labeled/")
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        ABSENT, description="of the labeled images of each class, where there is no test/"
+    )
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
+        ABSENT,
+        description="[height, width] in pixels, to which images are resized; null for the median "
+        "size, at most 64",
+    )
+    channels: Channels | None = Field(
+        ABSENT, description="1 for gray, 3 for color; null for 3 where an image has color"
+    )
+    skip_broken: bool = Field(
+        ABSENT, description="whether files that are no readable images are left out, or an error"
+    )
 
 
 class Model(Settings):
@@ -390,7 +410,8 @@ def allowed(kind: Any) -> str:
         return f"an integer {end}"
     if kind is float:
         if "gt" in limits:
-            return f"a finite number > {limits['gt']}"
+            between = f"a number > {limits['gt']} and < {limits.get('lt')}"
+            return between if "lt" in limits else f"a finite number > {limits['gt']}"
         end = f"<= {limits['le']}" if "le" in limits else f"< {limits['lt']}"
         return f"a number >= {limits['ge']} and {end}"
     if kind is str:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sgan_lab.data.image_files import pixels, read_images
+from sgan_lab.data.image_files import pixels_of, read_images
 
 File: TypeAlias = str | os.PathLike
 Images: TypeAlias = (
@@ -84,10 +84,10 @@ def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
         images = [images]
     elif len(images) and isinstance(images[0], File):
         return read_images([Path(each) for each in images], size, channels)
-    result = torch.empty(len(images), *image_shape, dtype=torch.uint8)
+    result = np.empty((len(images), *image_shape), dtype=np.uint8)
     for place, picture in enumerate(images):
-        result[place] = pixels(picture, *size, channels)
-    return result
+        result[place] = pixels_of(picture, size, channels)
+    return torch.from_numpy(result)
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -89,6 +89,11 @@ OTHER_GROUPS = [
         ["-m", "data=fashion_mnist", "data.unlabeled_classes=[T-shirt/top,Ankle boot],[Shoe]"],
         "data.unlabeled_classes=['Shoe']: must be null or a list of 1 or more different classes",
     ),
+    (["data.labeled_list=list.txt"], "data.num_labeled=100: must be null"),
+    (
+        ["data=image_folder", "data.root=x", "data.test_fraction=1"],
+        "data.test_fraction=1: must be a number > 0 and < 1",
+    ),
     (["data=image_folder"], "data.root=???: has no default and must be given"),
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (
@@ -141,8 +146,8 @@ WITHOUT_A_GAN = [
     ("vat", "entropy_weight=-1", "must be a number >= 0 and <= 1000000"),
 ]
 MISSPELLED = [
-    (["data.num_labelled=10"], "Did you mean data.num_labeled?"),
-    (["num_labeled=10"], "Did you mean data.num_labeled?"),
+    (["data.num_labelled=10"], "Did you mean data.num_unlabeled or data.num_labeled?"),
+    (["num_labeled=10"], "Did you mean data.num_unlabeled or data.num_labeled?"),
     (["model.lerning_rate=1", "model=supervised"], "Did you mean model.learning_rate?"),
     (["iteration=5"], "Did you mean iterations?"),
     (
@@ -153,7 +158,7 @@ MISSPELLED = [
     (["modell=sgan"], "Did you mean model?"),
     (["model=sgn"], "Did you mean sgan?"),
     (["experiment=tutorial_sgann"], "Did you mean tutorial_sgan"),
-    (["-m", "data.num_labelled=10,20"], "Did you mean data.num_labeled?"),
+    (["-m", "data.num_labelled=10,20"], "Did you mean data.num_unlabeled or data.num_labeled?"),
     (["-m", "data=mnst,digits"], "Did you mean mnist"),
 ]
 
@@ -222,6 +227,7 @@ GOOD = [
     ["model.labeled_learning_rate=${model.generator_learning_rate}", "num_threads=1024"],
     ["data.classes=[3,5]", "data.unlabeled_classes=[7]", "data.num_labeled=60000"],
     ["data=image_folder", "data.root=x", "data.image_size=[4,4096]", "data.channels=3"],
+    ["data.labeled_list=list.txt", "data.num_labeled=null", "data.num_unlabeled=5"],
 ]
 
 

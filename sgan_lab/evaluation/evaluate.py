@@ -7,7 +7,7 @@ folders of the user's own.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from sgan_lab.config.files import load_run_config
-from sgan_lab.config.targets import DATA_FUNCTIONS
+from sgan_lab.config.own import TRUST, trusted
+from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
 from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
@@ -91,8 +92,15 @@ def evaluate(
     return Evaluation(logits, images.labels.cpu(), class_names)
 
 
-def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
+def run_test_set(
+    folder: Path, classifier: Classifier, trusted: Collection[str] = ()
+) -> LabeledImages:
     """The test set of a run, from the `data` group of its config.yaml.
+
+    Args:
+        folder: of the run.
+        classifier: that is tested.
+        trusted: packages of the user's whose functions may be called.
 
     Raises:
         DataError: config.yaml is missing or damaged, or asks for anything but a data set; the data
@@ -102,6 +110,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
     try:
         settings = OmegaConf.to_container(load_run_config(folder))["data"]
         target = str(settings.pop("_target_"))
+        settings.pop("_recursive_", None)  # of Hydra
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())
         raise DataError(
@@ -112,7 +121,14 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
         raise DataError(
             f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
         )
+    for key, name in code_names(nodes(settings)):
+        if not is_trusted(name, set(trusted)):
+            raise DataError(
+                f"{path}: data.{key}={name} is not of sgan_lab. If you trust the code of that "
+                f"package: --trust {str(name).split('.')[0]}"
+            )
     try:
+        check_resolved(OmegaConf.create(settings))
         found = get_object(target)(**settings)
     except UserError:
         raise
@@ -184,19 +200,20 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
     parser.add_argument("--data", type=Path, help="folder with <class>/*.png, instead of the run's")
     parser.add_argument("--output", type=Path, help="new folder; default: evaluation/ of the run")
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
     run = arguments.checkpoint.resolve().parent.parent
     output = arguments.output or run / "evaluation"
     try:
         if output.exists():
             raise UserError(f"{output} already exists; name a new folder with --output.")
-        classifier = load_classifier(arguments.checkpoint)
+        classifier = load_classifier(arguments.checkpoint, trusted(arguments.trust))
         if arguments.data:
             channels, *size = classifier.image_shape
             names = classifier.class_names
             test = class_images(arguments.data, names, size, channels, root=arguments.data)
         else:
-            test = run_test_set(run, classifier)
+            test = run_test_set(run, classifier, arguments.trust)
         evaluation = evaluate(classifier.network, test, classifier.class_names)
         source = {"checkpoint": str(arguments.checkpoint), "data": str(arguments.data or run)}
         write_evaluation(evaluation, test.images, source, output)

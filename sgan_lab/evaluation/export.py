@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sgan_lab.config.own import TRUST, trusted
 from sgan_lab.errors import ExportError, UserError
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.networks.registry import make_discriminator
@@ -178,11 +179,16 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--output", type=Path, help="new file; default: beside the checkpoint")
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
     suffix = FORMATS[arguments.format].suffix
     output = arguments.output or arguments.checkpoint.with_suffix(suffix)
     try:
-        export(load_classifier(arguments.checkpoint), arguments.format, output)
+        export(
+            load_classifier(arguments.checkpoint, trusted(arguments.trust)),
+            arguments.format,
+            output,
+        )
     except UserError as error:
         sys.exit(str(error))
     print(f"Written and checked: {output}")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 
+from sgan_lab.config.own import TRUST, trusted
 from sgan_lab.data.containers import scale
 from sgan_lab.data.image_files import read_images
 from sgan_lab.data.image_folder import image_paths
@@ -51,10 +52,11 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoints/iteration-<n>.ckpt of a run")
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
     paths = []
     try:
-        classifier = load_classifier(arguments.checkpoint)
+        classifier = load_classifier(arguments.checkpoint, trusted(arguments.trust))
         for path in arguments.images:
             paths.extend(image_paths(path, root=path) if path.is_dir() else [path])
         if not paths:

@@ -48,8 +48,10 @@ def own_errors(config: DictConfig, folder: Path) -> Iterator[None]:
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        message = None if cause is None else described(cause, config)
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and cause.__cause__:
+            cause = cause.__cause__
+        message = described(cause, config)
         if message is None:
             raise
         log_file = folder / "run.log"
@@ -126,9 +128,10 @@ class CheckStep(Callback):
         """Check one iteration.
 
         Raises:
-            ConfigError: it is no dict of scalars.
+            ConfigError: it is no dict of scalars, besides the loss.
         """
-        if not isinstance(outputs, dict) or not all(map(is_scalar, outputs.values())):
+        is_dict = isinstance(outputs, dict) and bool(outputs.keys() - {"loss"})
+        if not is_dict or not all(map(is_scalar, outputs.values())):
             raise ConfigError("model._target_", self.target, STEP)
 
 

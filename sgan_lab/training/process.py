@@ -22,6 +22,8 @@ def prepare_process(num_threads: int | None) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     # A run goes on within an epoch bit for bit: what is left of it is in the checkpoint.
     warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+    # The folder of a resumed run's checkpoints is not empty.
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     torch.backends.cudnn.deterministic = True  # equal seeds, equal results

@@ -23,7 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
-from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.config.files import CONFIG_PATH, with_own_files
+from sgan_lab.config.own import find_own_modules
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import owner, sweep, worker
 from sgan_lab.jobs.process import run_in_process
@@ -136,7 +137,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error(), sweep.launcher_errors():
-            sys.argv[1:] = complete_arguments(sys.argv[1:])
+            find_own_modules()
+            sys.argv[1:] = complete_arguments(with_own_files(sys.argv[1:]))
             options = get_args()
             check_commands(options)
             if options.help:

@@ -3,11 +3,12 @@
 import contextlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
@@ -18,6 +19,20 @@ PACKAGE = Path(__file__).parent.parent
 CONFIG_PATH = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MAX_BYTES = 100_000  # of a file; a run's are some thousand
 FLAT_TARGET = re.compile(r"sgan_lab\.\w+\.\w+")  # of version 0.1, which had no folders
+
+
+def with_own_files(arguments: Sequence[str]) -> list[str]:
+    """Command line arguments with `--config-dir=conf` where the current folder has its own conf/.
+
+    To go on with a run, which may be a stranger's, the folder must be given again.
+    """
+    options, _ = get_args_parser().parse_known_args(arguments)
+    given = (options.config_dir, options.config_path, options.config_name)
+    resumes = any(text.startswith(("resume=", "sweep.resume=")) for text in options.overrides)
+    own = Path("conf")
+    if any(given) or resumes or not own.is_dir() or own.samefile(CONFIG_PATH):
+        return list(arguments)
+    return [f"--config-dir={own}", *arguments]
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -5,7 +5,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 # Where a run is stored and how it is shown or computed, without an effect on its result.
-CIRCUMSTANCES = ("logger", "callbacks", "resume", "sweep", "hydra")
+CIRCUMSTANCES = ("metrics", "logger", "callbacks", "resume", "sweep", "hydra")
 CIRCUMSTANCES += ("sample_interval", "log_interval", "cuda_graph")
 LOADER = "sgan_lab.data.load.load"  # of data sets that have a name, and are the same in any folder
 

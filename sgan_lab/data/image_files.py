@@ -83,7 +83,9 @@ def read_files(
     # rich.progress.track would leave a thread behind at an interrupt, and on Python 3.13 the
     # program would then wait for it for ever.
     console = Console(stderr=True)  # stdout is for the user's CSV
-    shows = shows_progress and console.is_interactive  # elsewhere, Progress would print an empty line
+    shows = (
+        shows_progress and console.is_interactive
+    )  # elsewhere, Progress would print an empty line
     with (
         strict_pillow(),
         Progress(console=console, transient=True, disable=not shows) as progress,

@@ -1,6 +1,7 @@
 """The classifier of a checkpoint, without the module that trained it."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sgan_lab.config.targets import TARGET
 from sgan_lab.data.arrays import Images, image_bytes
 from sgan_lab.data.containers import scale
-from sgan_lab.errors import DataError
+from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
@@ -26,7 +28,7 @@ class Classifier(NamedTuple):
         network: images (N, channels, height, width) in [-1, 1] to logits (N, classes).
         image_shape: (channels, height, width) of an image.
         class_names: a name for each label.
-        discriminator: the name of the network, a key of `DISCRIMINATORS`.
+        discriminator: the name of the network, see `networks.registry`.
     """
 
     network: nn.Module
@@ -60,11 +62,16 @@ class Classifier(NamedTuple):
         return torch.cat([self.network(scale(batch)) for batch in images.split(BATCH_SIZE)])
 
 
-def load_classifier(checkpoint: str | Path) -> Classifier:
+def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Classifier:
     """Load the classifier of a checkpoint. Only tensors and plain values are read; no code is run.
 
+    Args:
+        checkpoint: the file.
+        trusted: packages of the user's whose networks may be called.
+
     Raises:
-        DataError: the file cannot be read, or is no checkpoint of this version.
+        DataError: the file cannot be read, is no checkpoint of this version, or has a network of
+            a package that is not trusted.
     """
     check_checkpoint(Path(checkpoint))
     try:
@@ -74,7 +81,14 @@ def load_classifier(checkpoint: str | Path) -> Classifier:
             content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         settings, weights = content["hyper_parameters"], content["state_dict"]
         image_shape, class_names = tuple(settings["image_shape"]), list(settings["class_names"])
-        if (discriminator := settings.get("discriminator")) not in DISCRIMINATORS:
+        discriminator = settings.get("discriminator")
+        package = str(discriminator).split(".")[0]
+        if discriminator not in DISCRIMINATORS and package not in trusted:
+            if TARGET.fullmatch(str(discriminator)):
+                raise DataError(
+                    f"{checkpoint} has the network {discriminator}, which is not of sgan_lab. If "
+                    f"you trust the code of that package: --trust {package}"
+                )
             raise ValueError(
                 f"discriminator={discriminator} is none of {', '.join(DISCRIMINATORS)}"
             )
@@ -86,6 +100,8 @@ def load_classifier(checkpoint: str | Path) -> Classifier:
         }
         network = make_discriminator(discriminator, image_shape, len(class_names))
         network.load_state_dict(weights)
+    except UserError:
+        raise
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.
         reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from sgan_lab.config.own import trusted
 from sgan_lab.data.containers import scale
 from sgan_lab.data.image_files import named, read_files
 from sgan_lab.data.image_folder import image_paths
@@ -128,7 +129,8 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
     paths = []
     try:
-        classifier = load_classifier(find_checkpoint(arguments.checkpoint, arguments.which))
+        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+        classifier = load_classifier(checkpoint, trusted(arguments.trust))
         for path in arguments.images:
             is_folder = os.path.isdir(path)  # noqa: PTH112 - Path's fails at long names
             paths.extend(image_paths(path, root=path) if is_folder else [path])
@@ -144,9 +146,7 @@ def main() -> None:
             newline="",
             closefd=False,
         ) as file:
-            broken = write_predictions(
-                classifier, paths, file, arguments.threshold, arguments.all
-            )
+            broken = write_predictions(classifier, paths, file, arguments.threshold, arguments.all)
     except (UserError, OSError) as error:
         sys.exit(str(error))
     if broken:

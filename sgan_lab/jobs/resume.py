@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab.config.files import load_config, load_run_config, read_run_config
 from sgan_lab.config.settings import experiment_settings, flat_settings
-from sgan_lab.config.targets import is_trusted, nodes
+from sgan_lab.config.targets import code_names, is_trusted, nodes
 from sgan_lab.errors import ConfigError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.status import read_status
@@ -31,7 +31,8 @@ PLACE = "data.root"  # data may have moved
 # Overrides of Hydra that are given for each run or sweep, or by the program itself.
 OF_EACH = ("hydra.mode", "hydra.run.dir", "hydra.sweep.dir")
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
-FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # keys of callbacks, loggers and the Trainer
+# Keys of callbacks, loggers and the Trainer.
+FOLDERS = ("dirpath", "save_dir", "default_root_dir", "tracking_uri", "artifact_location")
 HARMLESS = re.compile(r"\$\{([\w.@/\[\]-]+|(now|hydra):[^${}]*)\}")  # interpolations
 
 
@@ -94,7 +95,7 @@ def completed(key: str, path: str, given: Sequence[str], config_dir: str | None)
         ) from error
     parsed = [parser.parse_override(text) for text in given]
     again = {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
-    named = {str(value).split(".")[0] for name, value in contents(parsed) if is_target(name)}
+    named = {str(value).split(".")[0] for _, value in code_names(contents(parsed))}
 
     ignored = (*again, *OF_EACH, EXCLUDED, RUN, SWEEP)
     missing, kept = [f"--config-dir={each}" for each in dirs if not config_dir], []
@@ -126,11 +127,6 @@ def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
             yield from nodes({override.key_or_group: Override._convert_value(text)})
 
 
-def is_target(name: str) -> bool:
-    """Whether a dotted key is that of a `_target_`."""
-    return name.rpartition(".")[2] == "_target_"
-
-
 def check_override(key: str, path: str, override: Override, named: set[str]) -> None:
     """Check an override that a run folder holds: it must be one that a stranger may have written.
 
@@ -147,11 +143,11 @@ def check_override(key: str, path: str, override: Override, named: set[str]) -> 
     reason = None
     if override.package is not None or ".." in override.key_or_group:
         reason = "would put a group elsewhere"
+    if not all(is_trusted(value, named) for _, value in code_names(contents([override]))):
+        reason = "names a class of another package"
     for name, value in contents([override]):
         last, text = name.rpartition(".")[2], str(value)
-        if is_target(name) and not is_trusted(value, named):
-            reason = "names a class of another package"
-        elif last in FOLDERS:
+        if last in FOLDERS:
             reason = "names another folder to write to"
         elif is_group and (text.startswith("/") or ".." in text.split("/")):
             reason = "names a file outside the configuration"

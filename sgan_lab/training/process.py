@@ -33,6 +33,8 @@ def prepare_process(num_threads: int | None) -> None:
     job_cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     if num_threads is None and job_cpus and "OMP_NUM_THREADS" not in os.environ:
         num_threads = min(int(job_cpus), torch.get_num_threads())
+    # The folder of a resumed run's checkpoints is not empty.
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     torch.backends.cudnn.deterministic = True  # equal seeds, equal results

@@ -5,6 +5,7 @@ import re
 import pytest
 from hydra import compose, initialize_config_dir
 
+from sgan_lab.config import checks
 from sgan_lab.config.checks import check_classes, check_values
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.config.settings import LOADER
@@ -217,11 +218,9 @@ def test_sweeps_are_checked_however_they_are_asked_for(program, tmp_path, argume
 GOOD = [
     ["model=supervised", "+trainer.gradient_clip_val=1.0"],
     ["+trainer.gradient_clip_val=null", "+trainer.max_time=00:01:00:00"],
-    ["model._target_=mine.Model", "+model.anything=1"],
-    ["data._target_=mine.data", "+data.anything=1", "data.num_labeled=100000"],
-    ["+callbacks.mine._target_=mine.Callback", "+callbacks.mine.x=5"],
+    ["+callbacks.mine._target_=pytorch_lightning.callbacks.Timer", "+callbacks.mine.x=5"],
     [
-        "+logger.mine._target_=mine.Logger",
+        "+logger.mine._target_=pytorch_lightning.loggers.CSVLogger",
         "+hydra.callbacks.mine._target_=sgan_lab.jobs.sweep.Sweep",
     ],
     ["model.labeled_learning_rate=${model.generator_learning_rate}", "num_threads=1024"],
@@ -237,12 +236,21 @@ def test_good_values_and_classes_of_the_users_own_pass(overrides):
         check_values(compose("config", overrides))
 
 
+NEEDED = {
+    "image_folder": ["data.root=x"],
+    "own": ["data.source._target_=tests.builders.make_data"],
+    "early_stopping": ["data.num_validation=10"],
+    "best_checkpoint": ["data.num_validation=10"],
+}
+
+
 @pytest.mark.parametrize("option", ["model", "data", "trainer", "callbacks", "logger", "trial"])
-def test_every_option_of_a_group_passes(option):
+def test_every_option_of_a_group_passes(option, monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda _: True)  # of loggers that are not installed
     with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
         for file in (CONFIG_PATH / option).glob("*.yaml"):
-            root = ["data.root=x"] if file.stem == "image_folder" else []
-            check_values(compose("config", [f"{option}={file.stem}", *root]))
+            given = NEEDED.get(file.stem, [])
+            check_values(compose("config", [f"{option}={file.stem}", *given]))
 
 
 @pytest.mark.parametrize("line", ["iteratons: 3", "sample_intervall: 1", "sweep: {resum: x}"])
@@ -311,6 +319,13 @@ def test_a_value_that_cannot_be_resolved_is_named(program, tmp_path, key):
     check(result, tmp_path, f"{key}: KeyError raised while resolving interpolation")
     assert "Environment variable 'ABSENT' not found" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("logger", ["wandb", "mlflow"])
+def test_a_logger_without_its_package_names_the_extra(program, tmp_path, monkeypatch, logger):
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
+    message = f"logger.{logger} needs a package: pip install 'sgan-lab[{logger}]'\n"
+    check(program(f"+logger={logger}"), tmp_path, message)
 
 
 @pytest.mark.parametrize("classes", [None, ["3", "5"], ["5", 3], [0, 1, 2]])

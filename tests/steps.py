@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import torch
 
+from sgan_lab.algorithms.propagation import propagated_labels
 from sgan_lab.algorithms.sgan import SGAN
 from tests.builders import CLASSES, SHAPE, make_data
 from tests.plain import discriminate, features, generate, plain_adam, plain_alignment
@@ -111,7 +112,7 @@ def check_sgan(sgan, improvements, monkeypatch):
                 0,
             )
         torch.manual_seed(5)
-        for factor in rate_factors:
+        for done, factor in enumerate(rate_factors):
             labeled = torch.randint(20, (8,))
             unlabeled = torch.randint(50, (8 * improvements.get("unlabeled_batches", 1),))
             images = ((data.labeled.images[labeled].float() - 127.5) / 127.5).double()
@@ -136,6 +137,9 @@ def check_sgan(sgan, improvements, monkeypatch):
                     if "distribution_alignment" in improvements:
                         target = plain_alignment(target, labels, distributions)
                     loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
+                if step == 1 and "propagation_weight" in improvements and done < 0.5 * 5:
+                    guesses = propagated_labels(data)[unlabeled]
+                    loss = loss - 2 * (guesses * logits.log_softmax(1)).sum(1).mean()
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)
                 if "joint_update" not in improvements:

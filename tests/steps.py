@@ -9,6 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sgan_lab.algorithms.propagation import propagated_labels
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.training.checkpoints import iteration_of
@@ -118,7 +119,7 @@ def check_sgan(sgan, improvements, monkeypatch):
                 0,
             )
         torch.manual_seed(5)
-        for factor in rate_factors:
+        for done, factor in enumerate(rate_factors):
             labeled = torch.randint(20, (8,))
             unlabeled = torch.randint(50, (8 * improvements.get("unlabeled_batches", 1),))
             images = ((data.labeled.images[labeled].float() - 127.5) / 127.5).double()
@@ -143,6 +144,9 @@ def check_sgan(sgan, improvements, monkeypatch):
                     if "distribution_alignment" in improvements:
                         target = plain_alignment(target, labels, distributions)
                     loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
+                if step == 1 and "propagation_weight" in improvements and done < 0.5 * 5:
+                    guesses = propagated_labels(data)[unlabeled]
+                    loss = loss - 2 * (guesses * logits.log_softmax(1)).sum(1).mean()
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)
                 if "joint_update" not in improvements:

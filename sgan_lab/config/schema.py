@@ -227,7 +227,18 @@ class PseudoLabel(Classifier):
     )
 
 
-class PiModel(Classifier):
+class PropagatedLabels(Settings):
+    """Labels that are propagated along a graph of neighbors (Iscen et al. 2019)."""
+
+    propagation_weight: Weight = Field(
+        ABSENT, description="of the loss by which propagated labels are taught; 0 for none"
+    )
+    propagation_end: Fraction = Field(
+        ABSENT, description="first fraction of the iterations, with that loss"
+    )
+
+
+class PiModel(PropagatedLabels, Classifier):
     """The Pi-model (Laine and Aila 2017)."""
 
     target_dropout: bool = Field(ABSENT, description="in the pass whose classes are the targets")
@@ -277,7 +288,7 @@ class SGAN(GAN, Discriminating):
     generator_learning_rate: Positive = Field(description="step 4")
 
 
-class ImprovedSGAN(SGAN):
+class ImprovedSGAN(PropagatedLabels, SGAN):
     """The SGAN with switches for what improves it."""
 
     joint_update: bool = Field(

@@ -23,7 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
-from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.config.files import CONFIG_PATH, with_own_files
+from sgan_lab.config.own import find_own_modules
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import owner, sweep, worker
 from sgan_lab.jobs.process import run_in_process
@@ -59,26 +60,29 @@ def train(config: DictConfig) -> float | None:
         metrics = sweep.run_job(config, folder, hydra_config.job.num)
     else:
         try:
-            OmegaConf.save(config, folder / "config.yaml", resolve=True)
-        except Exception as error:
-            write_status(folder, Status("failed", explain(error)))
-            raise
-        try:
             metrics = run_single(config, folder)
         except Interrupted:
             print(f"Interrupted. {to_go_on(RUN, folder)}", file=sys.stderr)
             raise
-        from sgan_lab.jobs.terminal import print_result
-
-        print_result(metrics, folder)
     return metrics.get(f"validation_{config.sweep.metric}")
 
 
 def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train one run, in this process where it needs no others; returns the metrics."""
+    try:
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    except Exception as error:
+        write_status(folder, Status("failed", explain(error)))
+        raise
     if config.trainer.get("devices", 1) != 1:
-        return run_in_process(folder)  # Lightning starts the others with the command of the first
-    return worker.run(folder)
+        # Lightning starts the other processes with the command of the first.
+        metrics = run_in_process(folder)
+    else:
+        metrics = worker.run(folder)
+    from sgan_lab.jobs.terminal import print_result
+
+    print_result(metrics, folder)
+    return metrics
 
 
 def check_commands(options: Namespace) -> None:
@@ -133,7 +137,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
         with exit_on_error(), sweep.launcher_errors():
-            sys.argv[1:] = complete_arguments(sys.argv[1:])
+            find_own_modules()
+            sys.argv[1:] = complete_arguments(with_own_files(sys.argv[1:]))
             options = get_args()
             check_commands(options)
             if options.help:

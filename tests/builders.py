@@ -1,6 +1,9 @@
 """Tiny data sets, folders of images, and run folders as tests need them."""
 
 import json
+import os
+import tarfile
+from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
@@ -32,9 +35,9 @@ def digits(num_labeled, labeled_split, batch_size):
     return load("digits", **split)
 
 
-def read_folder(root, image_size=(8, 8), channels=1, num_labeled=None, labeled_split="balanced"):
+def read_folder(root, image_size=(8, 8), channels=1, num_labeled=None, **settings):
     """The images of a user's folder, read and split."""
-    split = {"num_labeled": num_labeled, "labeled_split": labeled_split, "batch_size": 2}
+    split = {"num_labeled": num_labeled, "labeled_split": "balanced", "batch_size": 2} | settings
     return image_folder(str(root), image_size, channels, **split)
 
 
@@ -50,6 +53,24 @@ def make_image_folder(root):
     for index in range(4):
         Image.new("L", (5, 5), 100 + index).save(root / "unlabeled" / f"{index}.jpg", quality=100)
     return root
+
+
+def cifar_pictures(folder, counts):
+    """JPEG pictures of CIFAR-10, <class>/*.jpg below a folder, counted by class.
+
+    They are of the archive in the folder that SGAN_LAB_DATA names.
+    """
+    counts = dict(counts)
+    with tarfile.open(Path(os.environ["SGAN_LAB_DATA"], "cifar10-jpeg.tar.gz"), "r|gz") as archive:
+        for member in archive:
+            part, *below = Path(member.name).parts
+            if member.isfile() and part == "train" and counts.get(below[0]):
+                (folder / below[0]).mkdir(parents=True, exist_ok=True)
+                folder.joinpath(*below).write_bytes(archive.extractfile(member).read())
+                counts[below[0]] -= 1
+            if not any(counts.values()):
+                break
+    return folder
 
 
 def make_run(folder, model, num_labeled, seed, accuracy=None, model_settings=None, **top_level):

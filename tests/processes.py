@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import (
@@ -106,6 +107,14 @@ def started(folder, *arguments):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def starter_of(run):
+    """The process that waits for a job's: the parent of the server that this was forked from."""
+    pid = read_status(run).pid
+    for _ in range(2):
+        pid = int(Path(f"/proc/{pid}/stat").read_text().split()[3])
+    return pid
 
 
 @contextlib.contextmanager

@@ -1,14 +1,22 @@
 """Steps and resumed runs of algorithms, checked against plain computations."""
 
+import shutil
 from itertools import islice
 from math import exp
 from unittest.mock import Mock
 
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from sgan_lab.algorithms.propagation import propagated_labels
 from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.training.checkpoints import iteration_of
+from sgan_lab.training.train import train
 from tests.builders import CLASSES, SHAPE, make_data
 from tests.plain import discriminate, features, generate, plain_adam, plain_alignment
+from tests.processes import TINY
 
 
 def changed(before, after):
@@ -111,7 +119,7 @@ def check_sgan(sgan, improvements, monkeypatch):
                 0,
             )
         torch.manual_seed(5)
-        for factor in rate_factors:
+        for done, factor in enumerate(rate_factors):
             labeled = torch.randint(20, (8,))
             unlabeled = torch.randint(50, (8 * improvements.get("unlabeled_batches", 1),))
             images = ((data.labeled.images[labeled].float() - 127.5) / 127.5).double()
@@ -136,6 +144,9 @@ def check_sgan(sgan, improvements, monkeypatch):
                     if "distribution_alignment" in improvements:
                         target = plain_alignment(target, labels, distributions)
                     loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
+                if step == 1 and "propagation_weight" in improvements and done < 0.5 * 5:
+                    guesses = propagated_labels(data)[unlabeled]
+                    loss = loss - 2 * (guesses * logits.log_softmax(1)).sum(1).mean()
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)
                 if "joint_update" not in improvements:
@@ -181,3 +192,23 @@ def check_sgan(sgan, improvements, monkeypatch):
     for index in (0, 1, 3, 4):
         buffer = list(sgan.generator.buffers())[index]
         torch.testing.assert_close(buffer, averages[index], rtol=1e-6, atol=1e-9)
+
+
+def train_here(folder, *overrides):
+    """Train a tiny run on digits in this process; returns the content of metrics.json."""
+    with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
+        config = compose("config", [*TINY, "log_interval=1", *overrides])
+    text = OmegaConf.to_yaml(config).replace("${hydra:runtime.output_dir}", str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(text), folder / "config.yaml", resolve=True)
+    return train(folder)
+
+
+def cut(folder, copy, iteration):
+    """A copy of a run that has ended by a kill, its newest checkpoint being of an iteration."""
+    shutil.copytree(folder, copy)
+    for path in copy.glob("checkpoints/iteration-*"):
+        if iteration_of(path.with_name(path.name.removesuffix(".sha256"))) > iteration:
+            path.unlink()
+    (copy / "metrics.json").unlink()
+    return copy

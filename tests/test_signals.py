@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.processes import (
     ending,
     results,
     started,
+    starter_of,
     states,
     succeed,
     wait_for,
@@ -114,8 +114,7 @@ def test_submitit_queues_a_job_again_that_has_saved_at_its_time_limit(tmp_path, 
     command = ["-m", *RUN, "iterations=40,4", "hydra/launcher=submitit_local"]
     with started(tmp_path, *command, "hydra.sweep.dir=sweep") as process:
         wait_for_checkpoint(job)
-        parent = Path(f"/proc/{read_status(job).pid}/stat").read_text().split()[3]
-        os.kill(int(parent), signal.SIGUSR2)
+        os.kill(starter_of(job), signal.SIGUSR2)
         wait_for(lambda: read_status(job).error == "interrupted: SIGUSR2, a time limit")
         saved = iteration_of(checkpoints(job / "checkpoints")[0])
         assert read_status(job).iteration == saved < 40

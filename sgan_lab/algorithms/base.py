@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
+from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
 from sgan_lab.algorithms.schedules import linear_decay, ramp_up
 from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
 from sgan_lab.data.containers import SemiSupervisedData
@@ -42,12 +43,14 @@ class Algorithm(LightningModule):
             linearly to zero.
         unlabeled_batches: unlabeled batches with each labeled one.
         views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
+        propagation: teaches propagated labels, if it is not None.
     """
 
     in_epochs: bool = False
     learning_rate_decay: float = 0.0
     unlabeled_batches: int = 1
     views: int = 1
+    propagation: LabelPropagation | None = None
 
     def __init__(
         self,
@@ -75,7 +78,10 @@ class Algorithm(LightningModule):
 
     def batches(self, data: SemiSupervisedData, sample_interval: int) -> Iterable[Any]:
         """The batches of one Lightning epoch, which is a sample interval."""
-        return SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
+        batches = SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
+        if self.propagation:
+            batches.guesses = propagated_labels(data)
+        return batches
 
     def prepare(self, data: SemiSupervisedData) -> None:
         """What precedes the first iteration; not called where a checkpoint holds its result."""
@@ -196,8 +202,8 @@ class SemiSupervisedClassifier(Algorithm):
         """What makes the algorithm.
 
         Returns:
-            Logits (N, classes) of the labeled images, and scalars to log; "unlabeled/loss" is the
-            one to be minimized.
+            Logits (N, classes) of the labeled images, and scalars to log; "unlabeled/loss" is
+            minimized with its weight, and "unlabeled/propagation_loss", if there is one, as it is.
         """
         raise NotImplementedError
 
@@ -207,7 +213,9 @@ class SemiSupervisedClassifier(Algorithm):
         class_loss = losses.class_loss(logits, batch.labels)
         factor = ramp_up(self.global_step, self.hparams.iterations, self.hparams.ramp_up)
         return {
-            "loss": class_loss + factor * self.hparams.weight * values["unlabeled/loss"],
+            "loss": class_loss
+            + factor * self.hparams.weight * values["unlabeled/loss"]
+            + values.get("unlabeled/propagation_loss", 0.0),
             "labeled/class_loss": class_loss.detach(),
             "labeled/accuracy": accuracy(logits, batch.labels),
             **{name: value.detach() for name, value in values.items()},

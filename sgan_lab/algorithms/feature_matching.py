@@ -43,8 +43,7 @@ class FeatureMatching(GAN):
         unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
         averaging_rate: the running average moves this / iterations of the way to the
             discriminator's weights at each iteration.
-        discriminator: name of the discriminator, see `networks.registry`; it must be initialized
-            on data, as only "mlp", the paper's, is.
+        discriminator: name of the discriminator, see `networks.registry`; "mlp" is the paper's.
     """
 
     learning_rate_decay = 1 / 3
@@ -157,7 +156,9 @@ class FeatureMatching(GAN):
         (self.discriminator_optimizer,) = self.discriminator_optimizers
 
     def prepare(self, data: SemiSupervisedData) -> None:
-        """Initialize the discriminator on unlabeled images."""
+        """Initialize the discriminator on unlabeled images, where it can be, as the paper's is."""
+        if not hasattr(self.discriminator, "initialize"):
+            return
         images = data.unlabeled_images
         drawn = torch.randint(len(images), (INITIALIZATION_IMAGES,), device=images.device)
         self.discriminator.initialize(scale(images[drawn]).to(self.device))

@@ -8,6 +8,7 @@ from sgan_lab import losses
 from sgan_lab.algorithms.alignment import DistributionAlignment
 from sgan_lab.algorithms.averaging import RunningAverage
 from sgan_lab.algorithms.base import accuracy
+from sgan_lab.algorithms.propagation import LabelPropagation
 from sgan_lab.algorithms.sgan import SGAN, logged
 from sgan_lab.data.batches import SemiSupervisedBatch
 
@@ -31,6 +32,9 @@ class ImprovedSGAN(SGAN):
             iterations of the way at each iteration; None for the discriminator itself.
         learning_rate_decay: fraction of training, at its end, in which the learning rates fall
             linearly to zero.
+        propagation_weight: of the loss by which propagated labels are taught in the real step, see
+            `LabelPropagation`; 0 for none.
+        propagation_end: fraction of training, at its start, with that loss.
         training: see `SGAN`.
     """
 
@@ -45,6 +49,8 @@ class ImprovedSGAN(SGAN):
         unlabeled_batches: int = 1,
         averaging_rate: float | None = None,
         learning_rate_decay: float = 0.0,
+        propagation_weight: float = 0.0,
+        propagation_end: float = 0.5,
         **training: Any,
     ) -> None:
         super().__init__(**training)
@@ -53,6 +59,9 @@ class ImprovedSGAN(SGAN):
         self.views = 2 if consistency_weight else 1
         num_classes = len(self.hparams.class_names)
         self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
+        if propagation_weight:
+            num_iterations = propagation_end * self.hparams.iterations
+            self.propagation = LabelPropagation(propagation_weight, num_iterations)
         self.averaged_discriminator = averaging_rate and RunningAverage(
             self.discriminator, rate=averaging_rate / self.hparams.iterations
         )
@@ -83,7 +92,7 @@ class ImprovedSGAN(SGAN):
         """Three updates; returns class loss, accuracy, real loss and fake loss."""
         return (
             *self.labeled_step(batch.labeled_images, batch.labels),
-            self.real_step(batch.unlabeled_images),
+            self.real_step(batch.unlabeled_images, batch.guesses),
             self.fake_step(fake_images),
         )
 
@@ -93,32 +102,43 @@ class ImprovedSGAN(SGAN):
         logits = self.discriminator(batch.labeled_images)
         class_loss = losses.class_loss(logits, batch.labels)
         self.manual_backward(class_loss)  # each loss by itself: its graph is freed at once
-        real_loss, consistency_term = self.unlabeled_losses(batch.unlabeled_images)
-        self.manual_backward(0.5 * (real_loss + consistency_term))
+        real_loss, other_terms = self.unlabeled_losses(batch.unlabeled_images, batch.guesses)
+        self.manual_backward(0.5 * (real_loss + other_terms))
         fake_loss = losses.fake_loss(self.discriminator(fake_images))
         self.manual_backward(0.5 * fake_loss)
         self.unlabeled_optimizer.step()
         batch_accuracy = accuracy(logits, batch.labels)
         return class_loss.detach(), batch_accuracy, real_loss.detach(), fake_loss.detach()
 
-    def real_step(self, images: Tensor) -> Tensor:
+    def real_step(self, images: Tensor, guesses: Tensor | None = None) -> Tensor:
         """Step 2, with views of the images that agree in their classes."""
-        real_loss, consistency_term = self.unlabeled_losses(images)
-        self.update(real_loss + consistency_term, self.unlabeled_optimizer)
+        real_loss, other_terms = self.unlabeled_losses(images, guesses)
+        self.update(real_loss + other_terms, self.unlabeled_optimizer)
         return real_loss.detach()
 
-    def unlabeled_losses(self, images: Tensor) -> tuple[Tensor, Tensor | float]:
-        """The real-or-fake loss of unlabeled images, and the weighted consistency of two views."""
+    def unlabeled_losses(
+        self, images: Tensor, guesses: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """The real-or-fake loss of unlabeled images, and the sum of the other, weighted losses."""
         view, *other_views = images.chunk(self.views)
         logits = self.discriminator(view)
         real_loss = losses.real_loss(logits, self.hparams.label_smoothing)
+        others: Tensor | float = 0.0
+        if self.teaches_propagated_labels():
+            others = self.propagation.loss(logits, guesses)
         if not other_views:
-            return real_loss, 0.0
+            return real_loss, others
         target_logits = self.inferred(self.discriminator, *other_views)
         if self.alignment:
             target_logits = self.alignment(target_logits)
         consistency_loss = losses.consistency_loss(logits, target_logits)
-        return real_loss, self.hparams.consistency_weight * consistency_loss
+        return real_loss, others + self.hparams.consistency_weight * consistency_loss
+
+    def teaches_propagated_labels(self) -> bool:
+        """Whether the loss of propagated labels is there in this iteration."""
+        return self.propagation is not None and self.propagation.is_on(self.global_step)
+
+    step_kind = teaches_propagated_labels
 
     def matching_step(self, noise: Tensor, real_images: Tensor) -> Tensor:
         """Step 4 towards images with the mean features of real ones."""

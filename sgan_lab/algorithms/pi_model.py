@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sgan_lab import losses
 from sgan_lab.algorithms.alignment import DistributionAlignment
 from sgan_lab.algorithms.base import SemiSupervisedClassifier
+from sgan_lab.algorithms.propagation import LabelPropagation
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 
@@ -23,22 +24,34 @@ class PiModel(SemiSupervisedClassifier):
         target_dropout: whether the pass for the target has dropout too, as in the paper.
         distribution_alignment: whether the targets have the labels' class frequencies, see
             `DistributionAlignment`.
+        propagation_weight: of the loss by which propagated labels are taught, see
+            `LabelPropagation`; 0 for none.
+        propagation_end: fraction of training, at its start, with that loss.
         training: see `SemiSupervisedClassifier`.
     """
 
     views = 2
 
     def __init__(
-        self, *, target_dropout: bool = True, distribution_alignment: bool = False, **training: Any
+        self,
+        *,
+        target_dropout: bool = True,
+        distribution_alignment: bool = False,
+        propagation_weight: float = 0.0,
+        propagation_end: float = 0.5,
+        **training: Any,
     ) -> None:
         super().__init__(**training)
         num_classes = len(self.hparams.class_names)
         self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
+        if propagation_weight:
+            num_iterations = propagation_end * self.hparams.iterations
+            self.propagation = LabelPropagation(propagation_weight, num_iterations)
 
     def labeled_logits_and_unlabeled_loss(
         self, batch: SemiSupervisedBatch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared difference of the class probabilities of two views."""
+        """Consistency of the class probabilities of two views, and propagated labels."""
         view, other_view = batch.unlabeled_images.chunk(2)
         labeled_logits, logits = self.logits_of(batch.labeled_images, view)
         with torch.no_grad():
@@ -47,7 +60,10 @@ class PiModel(SemiSupervisedClassifier):
         if self.alignment:
             self.alignment.update_labels(batch.labels)
             target_logits = self.alignment(target_logits)
-        return labeled_logits, {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
+        values = {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
+        if self.propagation and self.propagation.is_on(self.global_step):
+            values["unlabeled/propagation_loss"] = self.propagation.loss(logits, batch.guesses)
+        return labeled_logits, values
 
     @property
     def teacher(self) -> nn.Module:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hydra.errors import (
@@ -14,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sgan_lab.config.files import PACKAGE
+from sgan_lab.config.own import own_object, own_settings
 from sgan_lab.config.settings import LOADER
-from sgan_lab.config.targets import nodes
+from sgan_lab.config.targets import PLACES, TARGET, is_in, nodes
 from sgan_lab.data.catalog import DATA_SETS, DataSet
 from sgan_lab.errors import ConfigError, UserError
 
@@ -23,8 +26,11 @@ if TYPE_CHECKING:  # pydantic takes its time, and training imports this module o
     from sgan_lab.config.schema import Settings
 
 EXTRAS = ("joblib", "submitit", "optuna")  # of this package, with launchers and sweepers so named
+LOGGERS = {  # that need a package; the extra of this one has its name
+    "pytorch_lightning.loggers.WandbLogger": "wandb",
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+}
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException, OSError)
-TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 MAX_TARGET = 200  # characters
 
 
@@ -42,19 +48,26 @@ def check_values(config: DictConfig) -> None:
     values |= {key: OmegaConf.to_container(config)[key] for key in late if key != "hydra"}
     check_settings(Root, values, "", values)
 
-    model = CLASSES["model"].get(str(values["model"].get("_target_")), Model)
+    model = settings_of("model", "model", values["model"].get("_target_")) or Model
     for key, kind in (model.limits | data_limits(values["data"])).items():
         value = OmegaConf.select(config, key, default=allowed)
         if value is not allowed and not matches(value, kind):
             raise ConfigError(key, value, f"must be {allowed(kind)}")
     check_classes(values["data"])
-    for group, classes in CLASSES.items():
+    for group in CLASSES:
         several = group in ("logger", "callbacks")
         for key in [f"{group}.{name}" for name in values[group]] if several else [group]:
             settings = OmegaConf.select(config, key) if several else values[group]
             if several and isinstance(settings, DictConfig):
                 settings = {name: setting_of(settings, name) for name in settings}
-            check_group(key, settings, classes, values)
+            check_group(group, key, settings, values)
+    if source := values["data"].get("source"):
+        check_group("source", "data.source", source, values)
+    for name in values["metrics"]:
+        own_object("metrics", name)
+    if "." in str(values["model"].get("discriminator")):
+        own_object("model.discriminator", values["model"]["discriminator"])
+    check_callbacks(values)
     for name, value in values["trainer"].items():
         if name in Trainer.in_place_of:
             raise ConfigError(f"trainer.{name}", value, f"give {Trainer.in_place_of[name]} instead")
@@ -69,15 +82,13 @@ def setting_of(settings: DictConfig, name: str) -> Any:
     return written if "${hydra:" in str(written) else settings[name]
 
 
-def check_group(
-    key: str, settings: Any, classes: dict[str, type["Settings"]], values: dict[str, Any]
-) -> None:
-    """Check the settings that a class is made with; those of a class of the user's own pass.
+def check_group(group: str, key: str, settings: Any, values: dict[str, Any]) -> None:
+    """Check the settings that a class is made with.
 
     Args:
+        group: the class is one of.
         key: of the settings, such as "model" or "callbacks.samples".
         settings: what is there.
-        classes: the schema of each `_target_` of this package.
         values: the whole configuration.
 
     Raises:
@@ -85,18 +96,54 @@ def check_group(
     """
     if not isinstance(settings, dict):
         raise ConfigError(key, settings, "must be a group of settings")
-    target = settings.get("_target_")
+    kind = settings_of(group, key, settings.get("_target_"))
+    if kind is not None:
+        own = {name: each for name, each in settings.items() if not re.fullmatch("_.*_", name)}
+        check_settings(kind, own, f"{key}.", values)
+
+
+def settings_of(group: str, key: str, target: object) -> type["Settings"] | None:
+    """The schema of the settings of a class; None for one of another library, which checks them.
+
+    Args:
+        group: the class is one of.
+        key: of the settings.
+        target: the dotted name of the class.
+
+    Raises:
+        ConfigError: there is no such class, or it is not of the kind that the group needs.
+    """
+    from sgan_lab.config.schema import CLASSES
+
     is_name = isinstance(target, str) and len(target) <= MAX_TARGET and TARGET.fullmatch(target)
     if not is_name:
         raise ConfigError(f"{key}._target_", target, "must be the dotted name of a class")
-    own = {name: value for name, value in settings.items() if name != "_target_"}
+    classes = CLASSES.get(group, {})
     if target in classes:
-        check_settings(classes[target], own, f"{key}.", values)
-    elif target.startswith("sgan_lab."):
+        return classes[target]
+    if target.startswith("sgan_lab."):
         module = PACKAGE.joinpath(*target.split(".")[1:-1])
         if not module.with_suffix(".py").is_file():
             names = ", ".join(classes)
             raise ConfigError(f"{key}._target_", target, f"does not exist; there are {names}")
+        return None
+    package = LOGGERS.get(target)
+    if package and find_spec(package) is None:
+        raise UserError(f"{key} needs a package: pip install 'sgan-lab[{package}]'")
+    return None if is_in(target, PLACES) else own_settings(group, key, target)
+
+
+def check_callbacks(values: dict[str, Any]) -> None:
+    """Check that what callbacks watch exists.
+
+    Raises:
+        ConfigError: one watches the validation images, and there are none.
+    """
+    for name, settings in values["callbacks"].items():
+        watched = str(settings.get("monitor"))
+        if watched.startswith("validation/") and not values["data"].get("num_validation"):
+            allowed = f"must be > 0, since callbacks.{name} watches {watched}"
+            raise ConfigError("data.num_validation", 0, allowed)
 
 
 def check_settings(
@@ -145,6 +192,8 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     """What the size of a data set limits, more narrowly than the schema."""
     from sgan_lab.config.schema import Field, matches
 
+    if data.get("labeled_list") is not None:
+        return {"data.num_labeled": NoneType}
     known = data_set(data)
     if known is None or data.get("classes") is not None:  # their number is known once loaded
         return {}
@@ -153,7 +202,7 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     free = images - held_out if matches(held_out, num_validation) else images
     return {
         "data.num_validation": num_validation,
-        "data.num_labeled": Annotated[int, Field(ge=1, le=free)],
+        "data.num_labeled": Annotated[int, Field(ge=1, le=free)] | None,
     }
 
 

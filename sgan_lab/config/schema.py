@@ -1,12 +1,12 @@
 """The keys of the configuration: type, range and meaning of each. Defaults stand in `conf/`.
 
 A data set, model or callback is chosen by its `_target_`; `CLASSES` has the settings of those of
-this package. Those of a class of the user's own are its own matter.
+this package. Those of a class of the user's own follow from its signature, see `config.own`.
 """
 
 import os
-from types import NoneType
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 # Before the import: pydantic would look through all installed packages for plugins, 30 ms.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -36,8 +36,9 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 IN_WORDS = {  # texts by their pattern
     r"^[^\x00]*[^\s\x00][^\x00]*$": "a text that is not empty",
     r"^[A-Za-z_]\w*$": "a name",
+    r"^[^\W\d]\w*(\.[^\W\d]\w*)+$": "a dotted name",
 }
-Text, Name = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
+Text, Name, Dotted = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
 Pixels = Annotated[int, Field(ge=4, le=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=100_000)]
 GridSize = Annotated[int, Field(ge=1, le=10_000)]
@@ -82,6 +83,7 @@ class Root(Settings):
     compile: Literal[None, "inductor", "eager"] = Field(
         description="backend of torch.compile, for GPUs"
     )
+    metrics: list[Dotted] = Field(description="metrics of your own, functions with @metric")
     resume: Text | None = Field(description="folder of an earlier run: go on from its checkpoint")
     sweep: Sweep = Field(description="of sweeps")
     data: Group = Field(description="data set and its split")
@@ -94,13 +96,21 @@ class Root(Settings):
 class Data(Settings):
     """What all data sets have."""
 
-    num_labeled: Count = Field(
-        description="labeled training images; the others are the unlabeled set"
+    num_labeled: Count | None = Field(
+        description="labeled training images, the others are the unlabeled set; null for all"
     )
     labeled_split: Literal["first", "balanced", "random"] = Field(
         description="the first images, the first of each class, or random ones of each class"
     )
-    label_seed: Seed = Field(description="of labeled_split=random")
+    label_seed: Seed = Field(description="of labeled_split=random, num_unlabeled and test_fraction")
+    labeled_list: Text | None = Field(
+        ABSENT,
+        description="file that lists the labeled images by index or file name, a line each; "
+        "num_labeled must be null",
+    )
+    num_unlabeled: Count | None = Field(
+        ABSENT, description="of the unlabeled images, drawn at random; null for all"
+    )
     num_validation: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="training images held out to choose settings by, the last of each class"
     )
@@ -127,11 +137,36 @@ class ImageFolder(Data):
     """Images of the user's own."""
 
     root: Text = Field(description="folder that holds labeled/, unlabeled/ and test/")
-    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
-        description="[height, width] in pixels; images of another size are resized"
+    labels: Text | None = Field(
+        ABSENT, description="CSV file of the columns file,class in place of labeled/ and unlabeled/"
     )
-    channels: Channels = Field(description="1 for gray, 3 for color")
-    num_labeled: Count | None = Field(description="labeled images; null for all in labeled/")
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        ABSENT, description="of the labeled images of each class, where there is no test/"
+    )
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
+        ABSENT,
+        description="[height, width] in pixels, to which images are resized; null for the median "
+        "size, at most 64",
+    )
+    channels: Channels | None = Field(
+        ABSENT, description="1 for gray, 3 for color; null for 3 where an image has color"
+    )
+    skip_broken: bool = Field(
+        ABSENT, description="whether files that are no readable images are left out, or an error"
+    )
+
+
+class OwnData(Data):
+    """Images of a function or class of the user's own."""
+
+    source: Group = Field(description="the function or class, and its arguments")
+    num_labeled: Count | None = Field(description="labeled images; null for all in train")
+    classes: list[str | int] | None = Field(
+        ABSENT, description="names of the classes to learn; null for all"
+    )
+    unlabeled_classes: list[str | int] | None = Field(
+        ABSENT, description="names of the classes of the unlabeled images; null for those to learn"
+    )
 
 
 class Model(Settings):
@@ -150,8 +185,10 @@ class Model(Settings):
 class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
-    discriminator: Literal[tuple(DISCRIMINATORS)] = Field(
-        ABSENT, description="strided: the tutorial's network; pooling: a better classifier, slower"
+    discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = Field(
+        ABSENT,
+        description="strided: the tutorial's network; pooling: a better classifier, slower; "
+        "or the dotted name of a class of your own",
     )
 
 
@@ -190,7 +227,18 @@ class PseudoLabel(Classifier):
     )
 
 
-class PiModel(Classifier):
+class PropagatedLabels(Settings):
+    """Labels that are propagated along a graph of neighbors (Iscen et al. 2019)."""
+
+    propagation_weight: Weight = Field(
+        ABSENT, description="of the loss by which propagated labels are taught; 0 for none"
+    )
+    propagation_end: Fraction = Field(
+        ABSENT, description="first fraction of the iterations, with that loss"
+    )
+
+
+class PiModel(PropagatedLabels, Classifier):
     """The Pi-model (Laine and Aila 2017)."""
 
     target_dropout: bool = Field(ABSENT, description="in the pass whose classes are the targets")
@@ -240,7 +288,7 @@ class SGAN(GAN, Discriminating):
     generator_learning_rate: Positive = Field(description="step 4")
 
 
-class ImprovedSGAN(SGAN):
+class ImprovedSGAN(PropagatedLabels, SGAN):
     """The SGAN with switches for what improves it."""
 
     joint_update: bool = Field(
@@ -281,7 +329,9 @@ class FeatureMatching(GAN):
         "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
     }
 
-    discriminator: Literal["mlp"] = Field(ABSENT, description="the paper's fully connected network")
+    discriminator: Literal["mlp"] | Dotted = Field(
+        ABSENT, description="the paper's fully connected network, or the dotted name of your own"
+    )
     learning_rate: Positive = Field(description="of the discriminator")
     beta1: BelowOne = Field(description="decay of the first moment of Adam")
     beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")
@@ -339,10 +389,19 @@ class Checkpoints(Settings):
     keep: Count = Field(description="how many are kept, the newest")
 
 
+class BestCheckpoint(Settings):
+    """Keeps the best checkpoint, too."""
+
+    dirpath: Text = Field(description="folder for the checkpoint")
+    monitor: Text = Field(description="what is compared, such as validation/accuracy")
+    mode: Literal["min", "max"] = Field(description="max where more is better")
+
+
 CLASSES: dict[str, dict[str, type[Settings]]] = {
     "data": {
         "sgan_lab.data.load.load": CatalogData,
         "sgan_lab.data.image_folder.image_folder": ImageFolder,
+        "sgan_lab.data.own.own_data": OwnData,
     },
     "model": {
         "sgan_lab.algorithms.sgan.SGAN": SGAN,
@@ -361,8 +420,16 @@ CLASSES: dict[str, dict[str, type[Settings]]] = {
         "sgan_lab.training.callbacks.ProgressBar": ProgressBar,
         "sgan_lab.training.callbacks.SampleGrid": SampleGrid,
         "sgan_lab.training.checkpoints.Checkpoints": Checkpoints,
+        "sgan_lab.training.checkpoints.BestCheckpoint": BestCheckpoint,
     },
 }
+# Base classes of models; what they have in common is checked in a model of the user's own, too.
+FAMILIES: dict[str, type[Model]] = {
+    "sgan_lab.algorithms.base.SemiSupervisedClassifier": Classifier,
+    "sgan_lab.algorithms.base.GAN": GAN,
+    "sgan_lab.algorithms.base.Algorithm": Discriminating,
+}
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def allowed(kind: Any) -> str:
@@ -379,25 +446,24 @@ def allowed(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join('null' if part is None else str(part) for part in parts)}"
     if get_origin(kind) is list:
-        size = limits.get("min_length")
-        return f"a list of {size}, each {allowed(parts[0])}" if size else "a list"
-    if kind is int:
-        end = (
-            f"{limits['ge']} to {limits['le']}"
-            if "le" in limits
-            else f">= {limits['ge']} and < 2^31"
-        )
-        return f"an integer {end}"
-    if kind is float:
-        if "gt" in limits:
-            return f"a finite number > {limits['gt']}"
-        end = f"<= {limits['le']}" if "le" in limits else f"< {limits['lt']}"
-        return f"a number >= {limits['ge']} and {end}"
+        size = f" of {limits['min_length']}" if "min_length" in limits else ""
+        is_limited = bool(parts) and get_origin(parts[0]) is Annotated
+        return f"a list{size}, each {allowed(parts[0])}" if is_limited else f"a list{size}"
+    if kind in (int, float):
+        if kind is int and {"ge", "le"} <= limits.keys():
+            return f"an integer {limits['ge']} to {limits['le']}"
+        bounds = [
+            f"{sign} {'2^31' if limits[name] == 2**31 else limits[name]}"
+            for name, sign in SIGNS.items()
+            if name in limits
+        ]
+        finite = "a number" if {"le", "lt"} & limits.keys() else "a finite number"
+        return f"{'an integer' if kind is int else finite} {' and '.join(bounds)}".strip()
     if kind is str:
-        return IN_WORDS[limits["pattern"]]
+        return IN_WORDS.get(limits.get("pattern"), "a text")
     if kind in (bool, NoneType):
         return "null" if kind is NoneType else "one of False, True"
-    if NoneType in parts:
+    if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(allowed, parts))
     return "a group of settings"
 

@@ -5,7 +5,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 # Where a run is stored and how it is shown or computed, without an effect on its result.
-CIRCUMSTANCES = ("logger", "callbacks", "resume", "sweep", "hydra")
+CIRCUMSTANCES = ("metrics", "logger", "callbacks", "resume", "sweep", "hydra")
 CIRCUMSTANCES += ("sample_interval", "log_interval", "cuda_graph")
 LOADER = "sgan_lab.data.load.load"  # of data sets that have a name, and are the same in any folder
 
@@ -43,6 +43,14 @@ def plain(value: Any) -> int | float | str | None:
 def experiment_settings(config: DictConfig) -> dict[str, Any]:
     """The flat settings that a run's result depends on, and what a run cannot change midway."""
     # The circumstances may not be resolvable yet.
-    chosen = OmegaConf.masked_copy(config, [key for key in config if key not in CIRCUMSTANCES])
-    settings = flatten(OmegaConf.to_container(chosen, resolve=True))
-    return settings | {"sample_interval": config.get("sample_interval")}
+    chosen = {key: config[key] for key in config if key not in CIRCUMSTANCES}
+    values = {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in chosen.items()
+    }
+    return flat_settings({"sample_interval": config.get("sample_interval"), **values})
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The same of a configuration that is resolved, as one that a run has left."""
+    return flatten(config) | {"sample_interval": config.get("sample_interval")}

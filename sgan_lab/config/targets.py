@@ -1,6 +1,7 @@
 """Which classes and functions are made from what a stranger may have written: a run's folder."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hydra.utils import get_object
@@ -23,7 +24,13 @@ PLACES = (
     "torch.optim",
     "torchmetrics",
 )
-DATA_FUNCTIONS = ("sgan_lab.data.load.load", "sgan_lab.data.image_folder.image_folder")
+DATA_FUNCTIONS = (
+    "sgan_lab.data.load.load",
+    "sgan_lab.data.image_folder.image_folder",
+    "sgan_lab.data.own.own_data",
+)
+TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # a dotted name
+CODE_KEYS = ("_target_", "discriminator", "metrics")  # name classes or functions, which are called
 
 
 def is_trusted(target: object, named: set[str]) -> bool:
@@ -43,13 +50,25 @@ def is_trusted(target: object, named: set[str]) -> bool:
         found = get_object(target)
     except Exception:  # an import can raise anything
         return False
-    # By where it is defined: sgan_lab.jobs.process.subprocess.Popen is a class, too.
+    # By where it is defined: sgan_lab.jobs.cluster.subprocess.Popen is a class, too.
     return isinstance(found, type) and is_in(found.__module__, PLACES)
 
 
 def is_in(name: str, places: tuple[str, ...]) -> bool:
     """Whether a dotted name is one of some places or below one."""
     return any(f"{name}.".startswith(f"{place}.") for place in places)
+
+
+def code_names(values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Of values by dotted key, as `nodes` gives them, those that name a class or function.
+
+    A name without a dot is one of this package's own, such as that of a network.
+    """
+    for key, value in values:
+        last = next((part for part in reversed(key.split(".")) if not part.isdecimal()), "")
+        is_short = last != "_target_" and isinstance(value, str | None) and "." not in f"{value}"
+        if last in CODE_KEYS and not isinstance(value, dict | list) and not is_short:
+            yield key, value
 
 
 def check_resolved(config: DictConfig) -> None:

@@ -32,6 +32,16 @@ class SemiSupervisedBatch(NamedTuple):
     labeled_images: Tensor
     labels: Tensor
     unlabeled_images: Tensor
+    guesses = None  # no field, see GuessedBatch
+
+
+class GuessedBatch(NamedTuple):
+    """A `SemiSupervisedBatch` with a guess for each unlabeled image, (N, classes)."""
+
+    labeled_images: Tensor
+    labels: Tensor
+    unlabeled_images: Tensor
+    guesses: Tensor
 
 
 class SemiSupervisedBatches:
@@ -42,6 +52,9 @@ class SemiSupervisedBatches:
         length: batches in one pass; the next pass draws new ones.
         unlabeled_batches: unlabeled batches with each labeled one.
         views: views of the unlabeled images, see `SemiSupervisedBatch`.
+
+    Attributes:
+        guesses: for all unlabeled images, (N, classes); if there are any, each batch has its own.
 
     Raises:
         ConfigError: there are no unlabeled images.
@@ -60,15 +73,16 @@ class SemiSupervisedBatches:
         self.length = length
         self.unlabeled_batches = unlabeled_batches
         self.views = views
+        self.guesses: Tensor | None = None
 
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[SemiSupervisedBatch]:
+    def __iter__(self) -> Iterator[SemiSupervisedBatch | GuessedBatch]:
         for _ in range(self.length):
             yield self.draw()
 
-    def draw(self) -> SemiSupervisedBatch:
+    def draw(self) -> SemiSupervisedBatch | GuessedBatch:
         """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
         size, device = self.data.batch_size, unlabeled.device
@@ -76,11 +90,14 @@ class SemiSupervisedBatches:
         drawn_unlabeled = torch.randint(
             len(unlabeled), (self.unlabeled_batches * size,), device=device
         )
-        return SemiSupervisedBatch(
+        batch = SemiSupervisedBatch(
             self.data.training_images(images[drawn]),
             labels[drawn],
             self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
         )
+        if self.guesses is None:
+            return batch
+        return GuessedBatch(*batch, self.guesses[drawn_unlabeled])
 
 
 class LabeledEpoch:

@@ -1,10 +1,16 @@
 """Image files of a user's own as pixels."""
 
+import math
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from statistics import median
 
+import numpy as np
 import torch
 from PIL import ExifTags, Image
 from rich.console import Console
@@ -16,6 +22,10 @@ from sgan_lab.errors import DataError
 # No other format is opened, whatever the name of the file: Pillow runs Ghostscript for some.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 BACKGROUND = "white"  # behind transparent pixels
+CHUNK = 64  # files that a thread reads in one go
+MOST_NAMED = 10  # of the files that a message names
+MOST_INSPECTED = 1000  # of the files by which a shape is inferred
+MOST_INFERRED = 64  # pixels of a side that is inferred
 TURNS = {  # by EXIF orientation, as in PIL.ImageOps.exif_transpose, which fails on odd EXIF data
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,45 +41,146 @@ def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int)
     """Image files as bytes (N, channels, *image_size).
 
     Raises:
-        DataError: a file is no readable image.
+        DataError: files are no readable images; it names up to ten.
     """
-    height, width = image_size
-    images = torch.empty(len(paths), channels, height, width, dtype=torch.uint8)
-    # rich.progress.track would leave a thread behind where an image is damaged, and on Python 3.13
-    # the program would then wait for it for ever.
-    console = Console(stderr=True)  # stdout is for the user's CSV
-    shows = console.is_interactive  # elsewhere, Progress would print an empty line
-    with Progress(console=console, transient=True, disable=not shows) as progress:
-        task = progress.add_task("Reading images", total=len(paths))
-        for index, path in enumerate(paths):
-            images[index] = read_image(path, height, width, channels)
-            progress.advance(task)
+    images, broken = read_files(paths, image_size, channels)
+    if broken:
+        raise DataError(f"{named(paths, broken)}.")
     return images
 
 
-def read_image(path: Path, height: int, width: int, channels: int) -> Tensor:
-    """An image file as bytes (channels, height, width).
+def read_files(
+    paths: Sequence[Path], image_size: Sequence[int], channels: int, shows_progress: bool = True
+) -> tuple[Tensor, dict[int, str]]:
+    """Image files, read in as many threads as torch has.
 
-    Of an animation the first picture is read. See `picture` for colors and orientation.
+    Of an animation the first picture is read. See `picture` for colors and orientation. A file of
+    more pixels than Pillow's limit is not read.
+
+    Args:
+        paths: the files.
+        image_size: (height, width) to which images are resized.
+        channels: 1 for gray, 3 for color.
+        shows_progress: whether there is a bar on a terminal.
+
+    Returns:
+        Bytes (N, channels, *image_size), and what is wrong with each file that is no readable
+        image, by its index; its pixels have no meaning.
+    """
+    images = torch.empty(len(paths), channels, *image_size, dtype=torch.uint8)
+    pixels, broken = images.numpy(), {}
+
+    def read(chunk: range) -> int:
+        for index in chunk:
+            try:
+                pixels[index] = read_pixels(paths[index], image_size, channels)
+            except Exception as error:  # each format's reader fails in its own way
+                reason = " ".join(str(error).split()).rstrip(".")
+                broken[index] = reason or type(error).__name__
+        return len(chunk)
+
+    chunks = [range(len(paths))[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    # rich.progress.track would leave a thread behind at an interrupt, and on Python 3.13 the
+    # program would then wait for it for ever.
+    console = Console(stderr=True)  # stdout is for the user's CSV
+    shows = (
+        shows_progress and console.is_interactive
+    )  # elsewhere, Progress would print an empty line
+    with (
+        strict_pillow(),
+        Progress(console=console, transient=True, disable=not shows) as progress,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+    ):
+        task = progress.add_task("Reading images", total=len(paths))
+        try:
+            for count in pool.map(read, chunks):
+                progress.advance(task, count)
+        except BaseException:  # a signal
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return images, dict(sorted(broken.items()))
+
+
+def named(paths: Sequence[Path], broken: dict[int, str]) -> str:
+    """The first ten of the files that are no readable images, each with what is wrong."""
+    first, *others = [
+        f"{paths[index]} is no readable image: {reason}"
+        for index, reason in islice(broken.items(), MOST_NAMED)
+    ]
+    if not others:
+        return first
+    return f"{len(broken)} files cannot be read, such as: {'; '.join([first, *others])}"
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """No warnings of odd metadata; more pixels than Pillow's limit are an error.
+
+    Around all threads, since Python's filters of warnings are those of the process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open an image file; its pixels are not read yet.
 
     Raises:
-        DataError: the file is no readable image, or has more pixels than Pillow's limit.
+        OSError: it is no regular file, or of none of the `FORMATS`.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would block the program
-            raise OSError("it is no regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                image = picture(file, "L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-    except Exception as error:  # each format's reader fails in its own way
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise DataError(f"{path} is no readable image: {reason}.") from error
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.view(height, width, channels).permute(2, 0, 1)
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would block the program
+        raise OSError("it is no regular file")
+    return Image.open(path, formats=FORMATS)
+
+
+def read_pixels(path: Path, image_size: Sequence[int], channels: int) -> np.ndarray:
+    """The pixels of an image file, (channels, *image_size)."""
+    with open_image(path) as file:
+        return pixels_of(file, image_size, channels)
+
+
+def pixels_of(file: Image.Image, image_size: Sequence[int], channels: int) -> np.ndarray:
+    """The pixels of an opened image, resized where its size is another, (channels, *image_size).
+
+    Raises:
+        OSError: see `picture`.
+    """
+    height, width = image_size
+    image = picture(file, "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def infer_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
+    """A shape (channels, height, width) that suits image files, by up to a thousand of them.
+
+    One channel if all are gray, also those that are stored as color. The sides are the median
+    ones, made smaller together so that none is above 64, and rounded to multiples of 4. Files that
+    cannot be read do not count.
+    """
+    sides, has_color = [], False
+    step = math.ceil(len(paths) / MOST_INSPECTED) or 1
+    with strict_pillow():
+        for path in paths[::step]:
+            with suppress(Exception), open_image(path) as file:  # reading names what is wrong
+                turned = orientation(file) > 4
+                sides.append(file.size if turned else file.size[::-1])
+                has_color = has_color or is_colored(file)
+    height, width = (median(each) for each in zip(*sides or [(28, 28)], strict=True))
+    scale = min(1, MOST_INFERRED / max(height, width)) / 4
+    height, width = (4 * max(1, math.floor(side * scale + 0.5)) for side in (height, width))
+    return 3 if has_color else 1, height, width
+
+
+def is_colored(file: Image.Image) -> bool:
+    """Whether a pixel of an opened file has unequal red, green and blue."""
+    if file.mode in ("1", "L", "LA", "F") or file.mode.startswith("I"):
+        return False
+    red, green, blue = picture(file, "RGB").split()
+    return red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes()
 
 
 def picture(file: Image.Image, mode: str) -> Image.Image:
@@ -95,9 +206,15 @@ def picture(file: Image.Image, mode: str) -> Image.Image:
     elif file.has_transparency_data:
         ground = Image.new("RGBA", file.size, BACKGROUND)
         image = Image.alpha_composite(ground, file.convert("RGBA"))
-    try:
-        turn = TURNS.get(file.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # damaged EXIF data, which viewers ignore, too
-        turn = None
+    turn = TURNS.get(orientation(file))
     image = image.convert(mode)
     return image if turn is None else image.transpose(turn)
+
+
+def orientation(file: Image.Image) -> int:
+    """The EXIF orientation of an opened file, 1 (upright) to 8."""
+    try:
+        found = file.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF data, which viewers ignore, too
+        return 1
+    return found if found in TURNS else 1

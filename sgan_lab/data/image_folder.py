@@ -1,13 +1,16 @@
 """A user's own images, read from folders."""
 
+import csv
 import hashlib
+import io
 import logging
 import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
-from sgan_lab.data.image_files import FORMATS, read_images
-from sgan_lab.data.splits import split_training_set
+from sgan_lab.data.image_cache import read_or_recall
+from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named, read_images
+from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
+from sgan_lab.data.text_files import read_text, shown
 from sgan_lab.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -30,57 +35,190 @@ SYSTEM_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """The image files of a user's folder.
+
+    Attributes:
+        class_names: a name for each label.
+        labeled: the labeled files, each with its label.
+        test: the test files, each with its label; empty where none are set apart.
+        unlabeled: the files without a label.
+    """
+
+    class_names: list[str]
+    labeled: dict[Path, int]
+    test: dict[Path, int]
+    unlabeled: list[Path]
+
+
 def image_folder(
-    root: str, image_size: Sequence[int], channels: int, **split: Any
+    root: str,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+    labels: str | None = None,
+    labeled_list: str | None = None,
+    test_fraction: float = 0.2,
+    skip_broken: bool = False,
+    label_seed: int = 0,
+    **split: Any,
 ) -> SemiSupervisedData:
     """A user's own images: labeled/<class>/*, unlabeled/* and test/<class>/* below `root`.
 
     Subfolders are read, too; hidden files and folders are not. For the formats see
     `sgan_lab.data.image_files`. Labeled images beyond `num_labeled` lose their labels and join the
-    unlabeled ones; unlabeled/ may be missing.
+    unlabeled ones; unlabeled/ and test/ may be missing.
 
     Args:
         root: the folder.
-        image_size: (height, width) to which images are resized.
-        channels: 1 for gray, 3 for color.
-        split: the arguments of `split_training_set` from `num_labeled` on.
+        image_size: (height, width) to which images are resized; None to infer it, see
+            `infer_shape`.
+        channels: 1 for gray, 3 for color; None to infer it.
+        labels: a CSV file of the columns file and class, in place of labeled/ and unlabeled/, see
+            `pictures_of_table`.
+        labeled_list: a file that lists the labeled images by their paths below `root`, or by their
+            indices among all images with a class.
+        test_fraction: of the labeled images of each class, the test set where there is no test/;
+            drawn by `label_seed`, without the images in `labeled_list`.
+        skip_broken: whether a file that is no readable image is left out, or an error.
+        label_seed: see `split_training_set`.
+        split: its further arguments.
 
     Raises:
-        DataError: a folder or its images are missing, or an image cannot be read.
+        DataError: a folder or its images are missing, or an image or a list cannot be read.
         ConfigError: see `split_training_set`.
     """
     folder = Path(root).expanduser()
-    class_names = learned_classes(subfolder(folder, "labeled"))
+    found = pictures_of_folders(folder) if labels is None else pictures_of_table(folder, labels)
+    files = found.labeled | found.test | dict.fromkeys(found.unlabeled, -1)
+    paths, targets = list(files), torch.tensor(list(files.values()))
+    is_listed, is_test = torch.zeros(2, len(paths), dtype=torch.bool)
+    is_test[len(found.labeled) : len(found.labeled) + len(found.test)] = True
+    if labeled_list is not None:
+        names = [path.relative_to(folder).as_posix() for path in found.labeled]
+        is_listed[: len(names)] = listed_images(Path(labeled_list), len(names), names)
+    if image_size is None or channels is None:
+        inferred, *size = infer_shape(paths)
+        channels, image_size = channels or inferred, image_size or size
+        log.info("Images are read as data.image_size=%s data.channels=%d", image_size, channels)
+    images, broken = read_or_recall(paths, folder, image_size, channels)
+    if broken:
+        if not skip_broken:
+            raise DataError(f"{named(paths, broken)}. data.skip_broken=true leaves such files out.")
+        reasons = "; ".join(f"{shown(paths[index])}: {why}" for index, why in broken.items())
+        log.warning("%d files are no readable images and are left out: %s", len(broken), reasons)
+        whole = [index for index in range(len(paths)) if index not in broken]
+        paths = [paths[index] for index in whole]
+        images, targets, is_listed, is_test = (
+            each[whole] for each in (images, targets, is_listed, is_test)
+        )
+    if not found.test:
+        is_test = hold_out_test(targets.masked_fill(is_listed, -1), test_fraction, label_seed)
+        count, total = int(is_test.sum()), int((targets >= 0).sum())
+        if not count:
+            raise DataError(f"{folder} has no test/, and too few labeled images to hold some out.")
+        log.info("No test/ in %s: %d of %d labeled images are the test set", folder, count, total)
+    is_labeled = (targets >= 0) & ~is_test
+    labeled, test = (LabeledImages(images[part], targets[part]) for part in (is_labeled, is_test))
+    warn_of_copies(
+        compress(paths, is_labeled), labeled.images, compress(paths, is_test), test.images
+    )
+    return split_training_set(
+        labeled,
+        test,
+        found.class_names,
+        label_seed=label_seed,
+        listed=None if labeled_list is None else is_listed[is_labeled],
+        more_unlabeled=images[(targets >= 0).sum() :],  # a view: they may fill most of the memory
+        **split,
+    )
+
+
+def pictures_of_folders(folder: Path) -> Pictures:
+    """The files labeled/<class>/*, unlabeled/* and test/<class>/* below a folder.
+
+    Raises:
+        DataError: labeled/ is missing, or see `learned_classes` and `class_files`.
+    """
+    if not (folder / "labeled").is_dir():
+        raise DataError(
+            f"{folder / 'labeled'} is no folder; data.root={folder} must hold labeled/<class>/ and "
+            "may hold unlabeled/ and test/<class>/, or data.labels must be a CSV file file,class."
+        )
+    class_names = learned_classes(folder / "labeled")
     ignored = [path.name for path in visible(folder) if path.is_dir() and path.name not in PARTS]
     if ignored:
         log.warning("Folders of %s that are not read: %s", shown(folder), listed(ignored))
-    test_files, labeled_files = (
-        class_files(subfolder(folder, part), class_names, folder) for part in ("test", "labeled")
+    test, unlabeled = folder / "test", folder / "unlabeled"
+    return Pictures(
+        class_names,
+        # First test/: what is wrong there is named before anything large is listed.
+        test=class_files(test, class_names, folder) if test.is_dir() else {},
+        labeled=class_files(folder / "labeled", class_names, folder),
+        unlabeled=image_paths(unlabeled, folder) if unlabeled.is_dir() else [],
     )
-    test, labeled = (
-        labeled_images(files, image_size, channels) for files in (test_files, labeled_files)
-    )
-    warn_of_copies(labeled_files, labeled.images, test_files, test.images)
-    data = split_training_set(labeled, test, class_names, **split)
-    unlabeled = folder / "unlabeled"
-    paths = image_paths(unlabeled, folder) if unlabeled.is_dir() else []
-    images = read_images(paths, image_size, channels)
-    return replace(data, unlabeled_images=torch.cat([images, data.unlabeled_images]))
 
 
-def subfolder(folder: Path, name: str) -> Path:
-    """The folder `name` below `folder`.
+def pictures_of_table(folder: Path, table: str) -> Pictures:
+    """The files below a folder, with the classes that a CSV file gives to some of them.
+
+    Files in test/<class>/ are the test set, where there are any. Other folders mean nothing.
+
+    Args:
+        folder: holds the files.
+        table: the CSV file. Its first line names the columns: `file`, a path below the folder, and
+            `class`, empty where it is not known. Other columns are passed over.
 
     Raises:
-        DataError: there is none.
+        DataError: the table cannot be read or has no such columns, lists what is no picture below
+            the folder, or a file with two classes; or there are fewer than two classes.
     """
-    path = folder / name
-    if not path.is_dir():
+    reader = csv.DictReader(io.StringIO(read_text(Path(table)), newline=""), restval="")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{table} cannot be read: {error}.") from error
+    columns = reader.fieldnames or []
+    if not {"file", "class"} <= set(columns):
         raise DataError(
-            f"{path} is no folder; data.root={folder} must hold labeled/<class>/ and "
-            "test/<class>/, and may hold unlabeled/."
+            f"{table} must have the columns file,class; it has {listed(columns) or 'none'}."
         )
-    return path
+    classes: dict[str, str] = {}
+    for row in rows:
+        name, of_class = nfc(Path(row["file"].strip()).as_posix()), nfc(row["class"].strip())
+        if name == "." or not of_class:  # empty
+            continue
+        if classes.setdefault(name, of_class) != of_class:
+            raise DataError(f"{table} lists {shown(name)} as {listed([classes[name], of_class])}.")
+    class_names = sorted(set(classes.values()))
+    if len(class_names) < 2 or not all(map(str.isprintable, class_names)):
+        raise DataError(
+            f"{table} must give two or more classes of printable names; it has "
+            f"{listed(class_names) or 'none'}."
+        )
+    test = folder / "test"
+    files = [
+        path
+        for path in files_below(folder, folder)
+        if not path.is_relative_to(test) and path.absolute() != Path(table).absolute()
+    ]
+    paths = {nfc(path.relative_to(folder).as_posix()): path for path in images_among(files, folder)}
+    if missing := [name for name in classes if name not in paths]:
+        raise DataError(
+            f"{table}: {len(missing)} of its files are no pictures below {folder}, test/ left out: "
+            f"{listed(missing[:MOST_NAMED])}."
+        )
+    return Pictures(
+        class_names,
+        labeled={paths[name]: class_names.index(label) for name, label in classes.items()},
+        test=class_files(test, class_names, folder) if test.is_dir() else {},
+        unlabeled=[path for name, path in paths.items() if name not in classes],
+    )
+
+
+def nfc(text: str) -> str:
+    """A text with its letters composed, such as é as one character."""
+    return unicodedata.normalize("NFC", text)
 
 
 def learned_classes(folder: Path) -> list[str]:
@@ -114,7 +252,7 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
         if path.is_dir():
             if not path.name.isprintable():
                 raise DataError(f"{str(path)!r}: a class must have a name that can be printed.")
-            classes.setdefault(unicodedata.normalize("NFC", path.name), []).append(path)
+            classes.setdefault(nfc(path.name), []).append(path)
     return dict(sorted(classes.items()))
 
 
@@ -133,17 +271,7 @@ def class_images(
     Raises:
         DataError: there are no images, a class is not known, or an image cannot be read.
     """
-    return labeled_images(class_files(folder, class_names, root), image_size, channels)
-
-
-def labeled_images(
-    files: dict[Path, int], image_size: Sequence[int], channels: int
-) -> LabeledImages:
-    """Image files, each with its label, as bytes.
-
-    Raises:
-        DataError: a file is no readable image.
-    """
+    files = class_files(folder, class_names, root)
     images = read_images(list(files), image_size, channels)
     return LabeledImages(images, torch.tensor(list(files.values())))
 
@@ -270,11 +398,6 @@ def warn_of_copies(
 def digest(image: Tensor) -> bytes:
     """A fingerprint that only equal images share."""
     return hashlib.sha256(image.numpy().tobytes()).digest()
-
-
-def shown(text: object) -> str:
-    """A name for a message: characters that steer a terminal are written out."""
-    return str(text) if str(text).isprintable() else ascii(str(text))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -5,12 +5,14 @@ The labels of unlabeled images are dropped here: nothing can read them.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
-from sgan_lab.errors import ConfigError
+from sgan_lab.data.text_files import read_text, shown
+from sgan_lab.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,9 @@ def split_training_set(
     augmentation: float = 0.0,
     classes: Sequence[str | int] | None = None,
     unlabeled_classes: Sequence[str | int] | None = None,
+    num_unlabeled: int | None = None,
+    listed: Tensor | None = None,
+    more_unlabeled: Tensor | None = None,
 ) -> SemiSupervisedData:
     """Hold out validation images, and keep the labels of `num_labeled` of the others only.
 
@@ -42,29 +47,46 @@ def split_training_set(
             "balanced" the first of each class; "random" equally many of each class, at random.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
-        label_seed: seed of "random"; nothing else depends on it.
+        label_seed: seed of "random" and of `num_unlabeled`; nothing else depends on it.
         augmentation: strength of the random maps of training images, see `random_affine`.
         classes: names of the classes to learn; labeled, validation and test images are of these
             only. None for all. Labels number them in the order of `class_names`.
         unlabeled_classes: names of the classes of the unlabeled images, which are all images of
             these classes that are neither labeled nor held out; None for the classes to learn.
+        num_unlabeled: unlabeled images, drawn from all that there are; None for all of these.
+        listed: which training images are labeled, (N,), in place of `num_labeled`.
+        more_unlabeled: images that never had a label, bytes (N, channels, height, width).
 
     Raises:
-        ConfigError: there are too few images, of a class or in all.
+        ConfigError: there are too few images, of a class or in all; or listed images are of classes
+            that are not learned.
     """
     learned = sorted(map(str, classes or class_names), key=class_names.index)
     unlabeled = sorted(map(str, unlabeled_classes or learned), key=class_names.index)
     others = train.images[:0]  # unlabeled images of classes that are not learned
+    if listed is not None:
+        labeled, train = at(train, listed), at(train, ~listed)
     if learned != list(class_names):
         not_learned = [name for name in unlabeled if name not in learned]
         others = of_classes(train, class_names, not_learned).images
         train, test = (of_classes(images, class_names, learned) for images in (train, test))
-    validation, train = hold_out(train, num_validation, learned)
-    labeled, rest = choose_labeled(train, num_labeled, labeled_split, label_seed, learned)
+        if listed is not None:
+            labeled = of_classes(labeled, class_names, learned)
+    validation, rest = hold_out(train, num_validation, learned)
+    if listed is None:
+        labeled, rest = choose_labeled(rest, num_labeled, labeled_split, label_seed, learned)
+    elif len(labeled.labels) < listed.sum():
+        raise ConfigError("data.classes", learned, "lacks classes of images in data.labeled_list")
     unlabeled_images = rest.images
     if unlabeled != learned:
         both = [name for name in learned if name in unlabeled]
         unlabeled_images = torch.cat([of_classes(rest, learned, both).images, others])
+    if more_unlabeled is not None:
+        # Without the copy where nothing is added: they may fill most of the memory.
+        joined = [more_unlabeled, unlabeled_images]
+        unlabeled_images = torch.cat(joined) if len(unlabeled_images) else more_unlabeled
+    if num_unlabeled is not None:
+        unlabeled_images = draw(unlabeled_images, num_unlabeled, label_seed)
     for part, labels in (("labeled", labeled.labels), ("test", test.labels)):
         missing = sorted(set(range(len(learned))) - set(labels.tolist()))
         if missing:
@@ -73,6 +95,69 @@ def split_training_set(
     return SemiSupervisedData(
         labeled, unlabeled_images, test, validation, tuple(learned), batch_size, augmentation
     )
+
+
+def draw(images: Tensor, count: int, seed: int) -> Tensor:
+    """Some of the unlabeled images, drawn at random, in the order that they have.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    if count > len(images):
+        raise ConfigError("data.num_unlabeled", count, f"must be null or 1 to {len(images)}")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return images[order[:count].sort().values]
+
+
+def listed_images(path: Path, total: int, names: Sequence[str] = ()) -> Tensor:
+    """Which images a file lists, one a line: by index from 0, or by name where they have names.
+
+    Args:
+        path: the file; empty lines are skipped.
+        total: number of images.
+        names: of the images.
+
+    Returns:
+        Whether each image is listed, (total,).
+
+    Raises:
+        DataError: the file cannot be read, lists nothing, or lists what is no such image.
+    """
+    places = {str(index): index for index in range(total)}
+    places |= {name: index for index, name in enumerate(names)}
+    lines = list(filter(None, map(str.strip, read_text(path).splitlines())))
+    unknown = [line for line in lines if line not in places]
+    if unknown or not lines:
+        found = ", ".join(map(shown, unknown[:10])) or "nothing"
+        known = f"indices 0 to {total - 1}{' or file names below data.root' if names else ''}"
+        raise DataError(
+            f"{path} (data.labeled_list) must list labeled images, a line each, by {known}; it has "
+            f"{found}{', ...' if len(unknown) > 10 else ''}."
+        )
+    listed = torch.zeros(total, dtype=torch.bool)
+    listed[[places[line] for line in lines]] = True
+    return listed
+
+
+def hold_out_test(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Draw a fraction of the images of each class: at least one, but never all.
+
+    Args:
+        labels: labels to draw from, (N,); negative for images that are not to be drawn.
+        fraction: of each class, above 0 and below 1.
+        seed: of the draw; nothing else depends on it.
+
+    Returns:
+        Whether each image is drawn, (N,).
+    """
+    drawn = torch.zeros(len(labels), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(seed)
+    for label in labels[labels >= 0].unique():
+        of_class = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(of_class), generator=generator)
+        quota = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
+        drawn[of_class[order[:quota]]] = True
+    return drawn
 
 
 def of_classes(

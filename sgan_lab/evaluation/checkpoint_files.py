@@ -5,6 +5,7 @@ import logging
 import re
 from pathlib import Path
 
+from sgan_lab.config.own import TRUST
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.checksums import checksum_file, damage
 
@@ -69,7 +70,7 @@ def find_checkpoint(path: Path, which: str | None = None) -> Path:
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command take what `find_checkpoint` finds, as `checkpoint` and `which`."""
+    """Let a command take what `find_checkpoint` finds, as `checkpoint` and `which`; and `trust`."""
     parser.add_argument(
         "checkpoint", type=Path, help="a run folder, or checkpoints/iteration-<n>.ckpt of one"
     )
@@ -78,3 +79,4 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("last", "best"),
         help="of a run folder: the newest checkpoint (default), or checkpoints/best.ckpt",
     )
+    parser.add_argument("--trust", **TRUST)

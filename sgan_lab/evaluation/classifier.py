@@ -1,18 +1,24 @@
 """The classifier of a checkpoint, without the module that trained it."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sgan_lab.errors import DataError
+from sgan_lab.config.targets import TARGET
+from sgan_lab.data.arrays import Images, image_bytes
+from sgan_lab.data.containers import scale
+from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
+BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
 class Classifier(NamedTuple):
@@ -22,7 +28,7 @@ class Classifier(NamedTuple):
         network: images (N, channels, height, width) in [-1, 1] to logits (N, classes).
         image_shape: (channels, height, width) of an image.
         class_names: a name for each label.
-        discriminator: the name of the network, a key of `DISCRIMINATORS`.
+        discriminator: the name of the network, see `networks.registry`.
     """
 
     network: nn.Module
@@ -30,14 +36,44 @@ class Classifier(NamedTuple):
     class_names: list[str]
     discriminator: str
 
+    def predict(self, images: Images) -> np.ndarray:
+        """The names of the most probable classes, (N,).
 
-def load_classifier(checkpoint: Path) -> Classifier:
+        Args:
+            images: arrays, tensors, pictures or paths, see `sgan_lab.data.arrays.image_bytes`.
+
+        Raises:
+            ValueError: an array or a tensor has another shape or other values.
+            DataError: a file is no readable image.
+        """
+        return np.array(self.class_names)[self.predict_proba(images).argmax(axis=1)]
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """The probabilities of the classes, (N, classes), in the order of `class_names`.
+
+        For arguments and errors see `predict`.
+        """
+        logits = self.logits(image_bytes(images, self.image_shape))
+        return logits.softmax(dim=1).numpy()
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """Images as bytes (N, channels, height, width) to logits (N, classes), in batches."""
+        return torch.cat([self.network(scale(batch)) for batch in images.split(BATCH_SIZE)])
+
+
+def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Classifier:
     """Load the classifier of a checkpoint. Only tensors and plain values are read; no code is run.
 
+    Args:
+        checkpoint: the file.
+        trusted: packages of the user's whose networks may be called.
+
     Raises:
-        DataError: the file cannot be read, or is no checkpoint of this version.
+        DataError: the file cannot be read, is no checkpoint of this version, or has a network of
+            a package that is not trusted.
     """
-    check_checkpoint(checkpoint)
+    check_checkpoint(Path(checkpoint))
     try:
         with warnings.catch_warnings():
             # The error says it.
@@ -45,7 +81,14 @@ def load_classifier(checkpoint: Path) -> Classifier:
             content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         settings, weights = content["hyper_parameters"], content["state_dict"]
         image_shape, class_names = tuple(settings["image_shape"]), list(settings["class_names"])
-        if (discriminator := settings.get("discriminator")) not in DISCRIMINATORS:
+        discriminator = settings.get("discriminator")
+        package = str(discriminator).split(".")[0]
+        if discriminator not in DISCRIMINATORS and package not in trusted:
+            if TARGET.fullmatch(str(discriminator)):
+                raise DataError(
+                    f"{checkpoint} has the network {discriminator}, which is not of sgan_lab. If "
+                    f"you trust the code of that package: --trust {package}"
+                )
             raise ValueError(
                 f"discriminator={discriminator} is none of {', '.join(DISCRIMINATORS)}"
             )
@@ -57,6 +100,8 @@ def load_classifier(checkpoint: Path) -> Classifier:
         }
         network = make_discriminator(discriminator, image_shape, len(class_names))
         network.load_state_dict(weights)
+    except UserError:
+        raise
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.
         reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__

@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from sgan_lab.config.files import load_run_config
-from sgan_lab.config.targets import DATA_FUNCTIONS
+from sgan_lab.config.own import trusted
+from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
 from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
@@ -99,8 +100,15 @@ def evaluate(
     return Evaluation(logits, images.labels.cpu(), class_names)
 
 
-def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
+def run_test_set(
+    folder: Path, classifier: Classifier, trusted: Collection[str] = ()
+) -> LabeledImages:
     """The test set of a run, from the `data` group of its config.yaml.
+
+    Args:
+        folder: of the run.
+        classifier: that is tested.
+        trusted: packages of the user's whose functions may be called.
 
     Raises:
         DataError: config.yaml is missing or damaged, or asks for anything but a data set; the data
@@ -110,6 +118,7 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
     try:
         settings = OmegaConf.to_container(load_run_config(folder))["data"]
         target = str(settings.pop("_target_"))
+        settings.pop("_recursive_", None)  # of Hydra
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())
         raise DataError(
@@ -120,7 +129,14 @@ def run_test_set(folder: Path, classifier: Classifier) -> LabeledImages:
         raise DataError(
             f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
         )
+    for key, name in code_names(nodes(settings)):
+        if not is_trusted(name, set(trusted)):
+            raise DataError(
+                f"{path}: data.{key}={name} is not of sgan_lab. If you trust the code of that "
+                f"package: --trust {str(name).split('.')[0]}"
+            )
     try:
+        check_resolved(OmegaConf.create(settings))
         found = get_object(target)(**settings)
     except UserError:
         raise
@@ -211,13 +227,13 @@ def main() -> None:
         output = arguments.output or run / "evaluation"
         if output.exists() and not (output / RESULT).exists() and any(output.iterdir()):
             raise UserError(f"{output} holds no evaluation; name another folder with --output.")
-        classifier = load_classifier(checkpoint)
+        classifier = load_classifier(checkpoint, trusted(arguments.trust))
         if arguments.data:
             channels, *size = classifier.image_shape
             names = classifier.class_names
             test = class_images(arguments.data, names, size, channels, root=arguments.data)
         else:
-            test = run_test_set(run, classifier)
+            test = run_test_set(run, classifier, arguments.trust)
         evaluation = evaluate(classifier.network, test, classifier.class_names)
         source = {"checkpoint": str(checkpoint), "data": str(arguments.data or run)}
         write_evaluation(evaluation, test.images, source, output)

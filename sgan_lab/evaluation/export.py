@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sgan_lab.config.own import trusted
 from sgan_lab.errors import ExportError, UserError
 from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
@@ -187,7 +188,7 @@ def main() -> None:
     try:
         checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
         output = arguments.output or checkpoint.with_suffix(FORMATS[arguments.format].suffix)
-        export(load_classifier(checkpoint), arguments.format, output)
+        export(load_classifier(checkpoint, trusted(arguments.trust)), arguments.format, output)
     except (UserError, OSError) as error:
         sys.exit(str(error))
     print(f"Written and checked: {output}")

@@ -18,8 +18,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from sgan_lab.config.own import trusted
 from sgan_lab.data.containers import scale
-from sgan_lab.data.image_files import read_image
+from sgan_lab.data.image_files import named, read_files
 from sgan_lab.data.image_folder import image_paths
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
@@ -63,7 +64,7 @@ def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction
 
 def write_predictions(
     classifier: Classifier, paths: Sequence[Path], file: TextIO, threshold: float, with_all: bool
-) -> list[DataError]:
+) -> dict[int, str]:
     """Classify pictures and write CSV, with a bar on stderr where that is a terminal.
 
     Args:
@@ -74,7 +75,7 @@ def write_predictions(
         with_all: whether the probability of each class has a column.
 
     Returns:
-        The error of each picture that cannot be read, and has no row.
+        What is wrong with each picture that cannot be read, and has no row, by its index.
 
     Raises:
         OSError: the file cannot be written.
@@ -83,7 +84,7 @@ def write_predictions(
     def cell(text: str) -> str:
         return csv_cell(printable(text) if file.isatty() else text)
 
-    writer, unreadable = csv.writer(file), []
+    writer, broken = csv.writer(file), {}
     names = [cell(f"probability_{name}") for name in classifier.class_names if with_all]
     writer.writerow(["file", "class", "probability", "real_probability", *names])
     channels, *size = classifier.image_shape
@@ -92,21 +93,19 @@ def write_predictions(
     with Progress(console=console, transient=True, disable=not shows) as progress:
         task = progress.add_task("Classifying", total=len(paths))
         for start in range(0, len(paths), BATCH_SIZE):
-            images = {}
-            for number, path in enumerate(paths[start : start + BATCH_SIZE], start):
-                try:
-                    images[number] = read_image(path, *size, channels)
-                except DataError as error:
-                    unreadable.append(error)
-                progress.advance(task)
-            found = predict(classifier, torch.stack(list(images.values()))) if images else ()
-            for number, prediction in zip(images, found, strict=True):
+            batch = paths[start : start + BATCH_SIZE]
+            images, reasons = read_files(batch, size, channels, shows_progress=False)
+            broken |= {start + place: reason for place, reason in reasons.items()}
+            for place, prediction in enumerate(predict(classifier, images)):
+                if place in reasons:
+                    continue
                 name, probability, real_probability, probabilities = prediction
                 numbers = [probability, real_probability, *(probabilities if with_all else ())]
                 text = cell(name) if probability >= threshold else ""
-                row = [cell(str(paths[number])), text, *(f"{value:.6f}" for value in numbers)]
+                row = [cell(str(batch[place])), text, *(f"{value:.6f}" for value in numbers)]
                 writer.writerow(row)
-    return unreadable
+            progress.advance(task, len(batch))
+    return broken
 
 
 def main() -> None:
@@ -130,7 +129,8 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
     paths = []
     try:
-        classifier = load_classifier(find_checkpoint(arguments.checkpoint, arguments.which))
+        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+        classifier = load_classifier(checkpoint, trusted(arguments.trust))
         for path in arguments.images:
             is_folder = os.path.isdir(path)  # noqa: PTH112 - Path's fails at long names
             paths.extend(image_paths(path, root=path) if is_folder else [path])
@@ -146,10 +146,9 @@ def main() -> None:
             newline="",
             closefd=False,
         ) as file:
-            unreadable = write_predictions(
-                classifier, paths, file, arguments.threshold, arguments.all
-            )
+            broken = write_predictions(classifier, paths, file, arguments.threshold, arguments.all)
     except (UserError, OSError) as error:
         sys.exit(str(error))
-    if unreadable:
-        sys.exit(f"{len(unreadable)} of {len(paths)} pictures are left out: {unreadable[0]}")
+    if broken:
+        number = f"{len(broken)} of {len(paths)} pictures are left out"
+        sys.exit(f"{number}: {named(paths, broken)}.")

@@ -22,12 +22,21 @@ class CheckConfig(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check one run."""
         with exit_on_error((Exception,)):
-            check_values(config)
-            check_loggers(config)
-            if config.resume is None:
-                check_folder("hydra.run.dir", config.hydra.run.dir)
-            else:
-                check_resumed_run(config)
+            check_run(config)
+
+
+def check_run(config: DictConfig) -> None:
+    """Check one run, then make its folder and own it.
+
+    Raises:
+        UserError: something is not allowed.
+    """
+    check_values(config)
+    check_loggers(config)
+    if config.resume is None:
+        check_folder("hydra.run.dir", config.hydra.run.dir)
+    else:
+        check_resumed_run(config)
 
 
 def check_folder(key: str, folder: str) -> None:

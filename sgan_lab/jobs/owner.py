@@ -24,7 +24,7 @@ from sgan_lab.jobs import status
 from sgan_lab.jobs.identity import Identity, exists, is_here, this_process
 
 FILE = "lock.json"
-WATCH = 3 * status.HEARTBEAT  # seconds without a heartbeat after which an old one is the last
+WATCH = 60  # seconds without a heartbeat after which an old one is the last; NFS shows it that late
 SETTLE = 1  # seconds after which a lock.json written without a lock is not replaced any more
 POLL = 2  # seconds between two tries to own a folder
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)

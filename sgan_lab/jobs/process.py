@@ -1,21 +1,27 @@
-"""A run in a process of its own. If it crashes, the program that started it continues."""
+"""A run in a process of its own. If it crashes, the program that started it continues.
+
+The process is forked from a server, which imports torch, Lightning and the rest once and does
+nothing else. So the second job of a sweep and those after it start at once. The server never asks
+for a GPU, since CUDA does not survive a fork.
+"""
 
 import contextlib
 import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from sgan_lab.errors import JobError
-from sgan_lab.jobs import owner
+from sgan_lab.jobs import owner, worker
 from sgan_lab.jobs.status import read_status, write_status
 from sgan_lab.signals import PATIENCE, SIGNALS, Interrupted, handle_signals
 
@@ -24,10 +30,16 @@ MAIN_PROCESS = "MainProcess"  # its name in multiprocessing
 RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 POLL = 0.2  # seconds between two looks at a process and at the signals that came
+# What the server imports: of the package and its libraries, never a module of the user's, which may
+# change from one job to the next.
+IMPORTED = ["sgan_lab.training.train", "sklearn.datasets", "sklearn.model_selection"]
+
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(IMPORTED)
 
 
 def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
-    """Run `python -m sgan_lab.jobs.worker` on a run folder that this process owns, and wait for it.
+    """Run `sgan_lab.jobs.worker` on a run folder that this process owns, and wait for it.
 
     A signal is passed on to the run, which has `PATIENCE` to save a checkpoint.
 
@@ -43,17 +55,7 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
         JobError: the run has failed or was killed; its status.json says so too.
         Interrupted: a signal ended it.
     """
-    command = [sys.executable, "-m", "sgan_lab.jobs.worker", str(folder), prefix]
-    silent = bool(prefix) and sys.stdout.isatty()
-    with (folder / "run.log").open("ab") as log_file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # see end_with_parent
-            stdout=subprocess.DEVNULL if silent else None,
-            stderr=log_file,
-            env={key: text for key, text in os.environ.items() if key not in RANKS + ADDRESS},
-            pass_fds=owner.descriptors(folder),  # the folder is owned until both have ended
-        )
+    process = start(folder, prefix)
     is_worker = multiprocessing.current_process().name != MAIN_PROCESS
     try:
         exit_status = wait(process, is_worker)
@@ -74,11 +76,29 @@ def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
     raise JobError(status.error or status.state)
 
 
-def wait(process: subprocess.Popen, is_worker: bool) -> int:
+def start(folder: Path, prefix: str) -> BaseProcess:
+    """Start the process of a run, and the server if there is none, see `run_in_process`."""
+    environment = {key: text for key, text in os.environ.items() if key not in RANKS + ADDRESS}
+    silent = bool(prefix) and sys.stdout.isatty()
+    # The folder is owned until both processes have ended.
+    lock = [Connection(os.dup(descriptor)) for descriptor in owner.descriptors(folder)]
+    arguments = (folder, prefix, environment, silent, lock)
+    process = FORKED.Process(target=worker.run_forked, args=arguments)
+    resource_tracker.ensure_running()  # it unblocks signals
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        forkserver.ensure_running()  # it outlives the signals, and its forks begin without them
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    process.start()
+    return process
+
+
+def wait(process: BaseProcess, is_worker: bool) -> int:
     """Wait for a process; end it before where a signal comes or this one's parent is gone.
 
     A launcher's worker outlives the `kill -9` of its sweep; its job does not, see
-    `end_with_parent`.
+    `worker.end_with_starter`.
 
     Returns:
         The exit status.
@@ -90,17 +110,15 @@ def wait(process: subprocess.Popen, is_worker: bool) -> int:
     """
     parent = os.getppid()
     with received_signals() as (received, earlier):
-        exit_status = None
-        while exit_status is None and not received:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                exit_status = process.wait(timeout=POLL)
+        while process.exitcode is None and not received:
+            process.join(POLL)
             if is_worker and os.getppid() != parent:
                 os._exit(1)
         if received:  # the terminal sends SIGINT to both; a second one would end the run at once
             number, frame = received[0]
             end(process, signal.SIGTERM if number == signal.SIGINT else number)
     if not received:
-        return exit_status
+        return process.exitcode
     interrupted = Interrupted(number)
     if callable(earlier[number]):
         try:
@@ -124,27 +142,11 @@ def received_signals() -> Iterator[tuple[list[tuple[int, Any]], dict[int, Any]]]
                 signal.signal(each, handler)
 
 
-def end(process: subprocess.Popen, signal_number: int) -> None:
+def end(process: BaseProcess, signal_number: int) -> None:
     """Have a run save a checkpoint and end; kill it where that takes longer than `PATIENCE`."""
-    process.send_signal(signal_number)
-    try:
-        process.wait(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.kill(process.pid, signal_number)
+    process.join(PATIENCE)
+    if process.exitcode is None:
         process.kill()
-        process.wait()
-
-
-def end_with_parent() -> None:
-    """Have this process end when the one that started it does, even by SIGKILL.
-
-    It ends as by SIGTERM, with some seconds to save a checkpoint. Its standard input is a pipe. The
-    parent holds the other end and never writes to it, so reading ends when the parent does.
-    """
-
-    def watch() -> None:
-        os.read(0, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        process.join()

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.files import load_config, load_run_config
-from sgan_lab.config.settings import experiment_settings
-from sgan_lab.config.targets import is_trusted, nodes
+from sgan_lab.config.files import load_config, load_run_config, read_run_config
+from sgan_lab.config.settings import experiment_settings, flat_settings
+from sgan_lab.config.targets import code_names, is_trusted, nodes
 from sgan_lab.errors import ConfigError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.status import read_status
@@ -31,7 +31,8 @@ PLACE = "data.root"  # data may have moved
 # Overrides of Hydra that are given for each run or sweep, or by the program itself.
 OF_EACH = ("hydra.mode", "hydra.run.dir", "hydra.sweep.dir")
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
-FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # keys of callbacks, loggers and the Trainer
+# Keys of callbacks, loggers and the Trainer.
+FOLDERS = ("dirpath", "save_dir", "default_root_dir", "tracking_uri", "artifact_location")
 HARMLESS = re.compile(r"\$\{([\w.@/\[\]-]+|(now|hydra):[^${}]*)\}")  # interpolations
 
 
@@ -94,7 +95,7 @@ def completed(key: str, path: str, given: Sequence[str], config_dir: str | None)
         ) from error
     parsed = [parser.parse_override(text) for text in given]
     again = {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
-    named = {str(value).split(".")[0] for name, value in contents(parsed) if is_target(name)}
+    named = {str(value).split(".")[0] for _, value in code_names(contents(parsed))}
 
     ignored = (*again, *OF_EACH, EXCLUDED, RUN, SWEEP)
     missing, kept = [f"--config-dir={each}" for each in dirs if not config_dir], []
@@ -126,11 +127,6 @@ def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
             yield from nodes({override.key_or_group: Override._convert_value(text)})
 
 
-def is_target(name: str) -> bool:
-    """Whether a dotted key is that of a `_target_`."""
-    return name.rpartition(".")[2] == "_target_"
-
-
 def check_override(key: str, path: str, override: Override, named: set[str]) -> None:
     """Check an override that a run folder holds: it must be one that a stranger may have written.
 
@@ -147,11 +143,11 @@ def check_override(key: str, path: str, override: Override, named: set[str]) -> 
     reason = None
     if override.package is not None or ".." in override.key_or_group:
         reason = "would put a group elsewhere"
+    if not all(is_trusted(value, named) for _, value in code_names(contents([override]))):
+        reason = "names a class of another package"
     for name, value in contents([override]):
         last, text = name.rpartition(".")[2], str(value)
-        if is_target(name) and not is_trusted(value, named):
-            reason = "names a class of another package"
-        elif last in FOLDERS:
+        if last in FOLDERS:
             reason = "names another folder to write to"
         elif is_group and (text.startswith("/") or ".." in text.split("/")):
             reason = "names a file outside the configuration"
@@ -164,9 +160,11 @@ def check_override(key: str, path: str, override: Override, named: set[str]) -> 
 
 
 def to_go_on(key: str, folder: Path) -> str:
-    """A line that says how to go on with a run or sweep; what it names is for a shell."""
-    config_dir = get_args_parser().parse_known_args()[0].config_dir
-    options = [f"--config-dir={config_dir}"] if config_dir else []
+    """A line that says how to go on with a run or sweep, by the same launcher, for a shell."""
+    given, _ = get_args_parser().parse_known_args()
+    options = [f"--config-dir={given.config_dir}"] if given.config_dir else []
+    launcher = ("hydra/launcher", "hydra.launcher")
+    options += [text for text in given.overrides if text.lstrip("+").startswith(launcher)]
     return f"To go on: {shlex.join([*options, f'{key}={folder}'])}"
 
 
@@ -191,20 +189,20 @@ def check_resumed_run(config: DictConfig) -> None:
         raise ConfigError(RUN, path, f"has finished; give a greater {' or '.join(LENGTH)}")
 
 
-def check_resumed_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+def check_resumed_sweep(config: DictConfig, jobs: Iterable[DictConfig]) -> None:
     """Own a sweep and check that it can continue: no job is complete with other settings.
 
     Jobs may still run, for example on a cluster. They are waited for, see `sweep.run_job`.
+
+    Args:
+        config: of the sweep.
+        jobs: those that are not complete.
 
     Raises:
         ConfigError: it cannot.
         InUseError: another process owns it.
     """
     path = config.sweep.resume
-    if not jobs:
-        raise ConfigError(
-            SWEEP, path, "resumes grids only; this sweeper's own storage resumes its sweeps"
-        )
     check_place(SWEEP, path, config.hydra.sweep.dir)
     owner.own(Path(path))
     for job in jobs:
@@ -238,12 +236,15 @@ def is_complete(folder: Path) -> bool:
     return has_result and has_settings and read_status(folder).state == "finished"
 
 
-def complete_run(config: DictConfig, sweep_folder: Path) -> Path | None:
-    """A complete run of a sweep with the settings of a job, under whatever name; None without."""
-    for file in sorted(sweep_folder.rglob("metrics.json")):
-        if is_complete(file.parent) and not changed_settings(file.parent, config):
-            return file.parent
-    return None
+def complete_settings(sweep_folder: Path) -> set[frozenset[tuple[str, Any]]]:
+    """The settings of each complete run of a sweep, under whatever name, see `settings_of`.
+
+    Raises:
+        DataError: one is damaged, or of version 0.1.
+    """
+    folders = [file.parent for file in sorted(sweep_folder.rglob("metrics.json"))]
+    runs = [read_run_config(folder) for folder in folders if is_complete(folder)]
+    return {frozenset(flat_settings(each).items()) for each in runs}
 
 
 def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 """Sweeps: the check of all jobs before the first one starts, the progress, and the end."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -8,30 +9,31 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
+from sgan_lab.config.settings import experiment_settings
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.evaluation.metrics import METRICS, check_metric, title
 from sgan_lab.jobs import cluster, owner
 from sgan_lab.jobs.checks import check_folder, check_loggers
 from sgan_lab.jobs.cluster import slurm_jobs
+from sgan_lab.jobs.grid import Grid
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import (
     EXCLUDED,
     SWEEP,
     changed_settings,
     check_resumed_sweep,
-    complete_run,
+    complete_settings,
     described,
     is_complete,
     to_go_on,
@@ -58,46 +60,65 @@ def name_by_swept(config: DictConfig) -> None:
             config.hydra.overrides.hydra += [f"{EXCLUDED}={[*fixed, SWEEP]}"]
 
 
-def sweep_jobs(config: DictConfig) -> list[DictConfig]:
-    """The configurations of all jobs of a sweep; none for a sweeper that decides as it goes."""
+def sweep_jobs(config: DictConfig) -> Grid | None:
+    """The jobs of a sweep; None for a sweeper that decides as it goes."""
     if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
-        return []
-    loader = GlobalHydra.instance().config_loader()
-    (jobs,) = BasicSweeper.split_arguments(sweep_overrides(config), max_batch_size=None)
-    configs = [loader.load_sweep_config(config, list(job)) for job in jobs]
-    for number, job in enumerate(configs):
-        with open_dict(job):
-            job.hydra.job.num = number
-    return configs
+        return None
+    return Grid(config, GlobalHydra.instance().config_loader(), sweep_overrides(config))
 
 
-def check_sweep(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+def skip_complete(config: DictConfig, jobs: Grid | None) -> None:
+    """Take the jobs that are complete out of those of a resumed sweep.
+
+    Raises:
+        ConfigError: the sweeper has none before it begins.
+        DataError: a run of the sweep is damaged.
+    """
+    if jobs is None:
+        raise ConfigError(
+            SWEEP,
+            config.sweep.resume,
+            "resumes grids only; this sweeper's own storage resumes its sweeps",
+        )
+    complete, number = complete_settings(Path(config.sweep.resume)), len(jobs)
+    left = [frozenset(experiment_settings(job).items()) not in complete for job in jobs]
+    jobs.jobs = list(itertools.compress(jobs.jobs, left))
+    print(f"{number - len(jobs)} of {number} jobs are complete and will be skipped.")
+
+
+def check_sweep(config: DictConfig, jobs: Grid | None) -> None:
     """Check all values of a sweep, then its folders.
+
+    Args:
+        config: of the sweep.
+        jobs: those to run; None where they are not known.
 
     Raises:
         ConfigError: something is not allowed.
     """
-    for job in jobs or [config]:
+    checked = [config] if jobs is None else jobs
+    for job in checked:
         check_values(job)
     check_metric("sweep.metric", config.sweep.metric)
-    if not jobs and not config.data.num_validation:
+    if jobs is None and not config.data.num_validation:
         raise ConfigError(
             "data.num_validation",
             config.data.num_validation,
             "must be > 0 for a sweeper that chooses settings by the validation accuracy",
         )
-    for job in jobs or [config]:
-        check_threads(job, parallel_jobs(config, len(jobs)))
-    check_different(jobs)
-    for job in jobs:
-        check_loggers(job)
+    for job in checked:
+        check_threads(job, parallel_jobs(config, len(jobs or [])))
+    if jobs is not None:
+        check_different(jobs)
+        for job in jobs:
+            check_loggers(job)
     if config.sweep.resume is None:  # makes the folder, so only once all else is known to be good
         check_folder("hydra.sweep.dir", config.hydra.sweep.dir)
     else:
         check_resumed_sweep(config, jobs)
 
 
-def check_different(jobs: Sequence[DictConfig]) -> None:
+def check_different(jobs: Grid) -> None:
     """Check that each job of a sweep has a folder of its own.
 
     Raises:
@@ -163,8 +184,9 @@ def clear(folder: Path) -> None:
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
     """Run a job of a sweep in a process of its own, unless it is complete.
 
-    A resumed sweep waits for a job that an earlier process still runs, and takes its result. A job
-    that waited in a queue until another process had its run complete changes nothing.
+    Where an earlier process still runs the job, a resumed sweep waits for it and takes its result.
+    So does a job that Slurm has queued again, as after the failure of its node. A job that waited
+    in a queue until another process had its run complete changes nothing.
 
     Args:
         config: of the job.
@@ -175,15 +197,11 @@ def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
-        InUseError: another process runs it, and the sweep is not a resumed one.
+        InUseError: another process runs it, and is not waited for.
         UserError: the job has failed; its status.json says so.
     """
-    complete = config.sweep.resume and complete_run(config, Path(config.sweep.resume))
-    if complete:
-        if complete.resolve() != folder.resolve():
-            shutil.rmtree(folder)  # Hydra's files
-        return json.loads((complete / "metrics.json").read_text())
-    with owner.owned(folder, wait=bool(config.sweep.resume)):
+    is_again = config.sweep.resume is not None or "SLURM_RESTART_COUNT" in os.environ
+    with owner.owned(folder, wait=is_again):
         changed = changed_settings(folder, config)
         if is_complete(folder):
             if changed:  # it was completed while this job waited
@@ -205,18 +223,25 @@ class Sweep(Callback):
     """Hydra callback: checks a sweep before it starts and shows its progress."""
 
     running: ClassVar["SweepProgress | None"] = None
+    left: ClassVar[list[list[str]]] = []  # the overrides of each job to run
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End the program with one message where a job is not allowed."""
         with exit_on_error((Exception,)):
+            if config.sweep.resume:
+                cluster.wait_for_jobs(Path(config.sweep.resume))
+            if config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+                cluster.ask_squeue()
             name_by_swept(config)
             jobs = sweep_jobs(config)
+            if config.sweep.resume:
+                skip_complete(config, jobs)
             check_sweep(config, jobs)
-        folder, number = Path(config.hydra.sweep.dir).absolute(), len(jobs)
-        if config.sweep.resume:
-            number = sum(complete_run(job, folder) is None for job in jobs)
-            print(f"{len(jobs) - number} of {len(jobs)} jobs are complete and will be skipped.")
-        number = number or config.hydra.sweeper.get("n_trials")
+        if jobs is not None:
+            Sweep.left = jobs.jobs
+            config.hydra.sweeper._target_ = "hydra_plugins.sgan_lab_sweeper.GridSweeper"
+        number = len(Sweep.left) or config.hydra.sweeper.get("n_trials")
+        folder = Path(config.hydra.sweep.dir).absolute()
         Sweep.running = SweepProgress(folder, number, config.sweep.metric)
         Sweep.running.start()
 
@@ -263,16 +288,9 @@ class SweepProgress(threading.Thread):
         self.join()
 
     def wait_for_jobs(self) -> None:
-        """Wait for all jobs that still run, and for those that Slurm still has."""
-        is_told = False
-        while True:
-            in_slurm = slurm_jobs(self.folder)
-            folders = [file.parent for file in self.folder.rglob(FILE)]
-            if not in_slurm and all(read_status(each).state != "running" for each in folders):
-                return
-            if in_slurm and not is_told:
-                print(cluster.described(in_slurm))
-                is_told = True
+        """Wait for the jobs that Slurm still has, and for all that still run."""
+        cluster.wait_for_jobs(self.folder)
+        while any(read_status(file.parent).state == "running" for file in self.folder.rglob(FILE)):
             time.sleep(POLL)
 
     def run(self) -> None:
@@ -331,8 +349,8 @@ def launcher_errors() -> Iterator[None]:
         sweep = Sweep.running
         if sweep is None:
             raise
-        reason = next(iter(str(error).splitlines()), "")
-        print(f"The launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        reason = " ".join(str(error).splitlines()[:2])  # submitit's go on with a log
+        print(f"The sweep failed: {type(error).__name__}: {reason}", file=sys.stderr)
         sweep.wait_for_jobs()
         sweep.stop()
         if sweep.num_jobs is None or not sweep.is_finished():
@@ -349,11 +367,24 @@ def end() -> bool:
     if sweep is None:
         return True
     sweep.stop()
-    write_report(sweep.folder, sweep.metric, sweep.num_missing)
+    if sweep.started or not has_report(sweep.folder, sweep.metric):
+        write_report(sweep.folder, sweep.metric, sweep.num_missing)
+    else:
+        print(f"Results: {sweep.folder / 'report.html'}")
     in_slurm = slurm_jobs(sweep.folder)
     if in_slurm:
         print(cluster.described(in_slurm))
     return sweep.is_finished()
+
+
+def has_report(folder: Path, metric: str) -> bool:
+    """Whether a sweep has a report of a metric that is newer than all its runs."""
+    report = folder / "report.md"
+    return (
+        report.is_file()
+        and f"Groups of runs, test {title(metric)}\n" in report.read_text()
+        and all(path.stat().st_mtime < report.stat().st_mtime for path in folder.rglob(FILE))
+    )
 
 
 def write_report(folder: Path, metric: str, num_missing: int) -> None:
@@ -378,5 +409,7 @@ def write_report(folder: Path, metric: str, num_missing: int) -> None:
     num_runs += num_missing
     if num_finished < num_runs:
         without_result = num_runs - num_finished
-        print(f"{without_result} of {num_runs} runs have no result; see {folder / 'report.md'}.")
+        report_file = folder / "report.md"
+        see = f"; see {report_file}" if report_file.exists() else ""
+        print(f"{without_result} of {num_runs} runs have no result{see}.")
         print(to_go_on(SWEEP, folder))

@@ -2,11 +2,14 @@
 
 The class of a discriminator is called with (image_shape, num_classes). The network maps images (N,
 channels, height, width) in [-1, 1] to class logits (N, classes), and its method `features` maps
-them to its last hidden layer.
+them to its last hidden layer. One of the user's own has its dotted name, such as "my_networks.Net".
 """
 
+import inspect
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
+
+from sgan_lab.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +27,38 @@ def make_discriminator(
     """A new discriminator, its weights drawn by torch's default generator.
 
     Args:
-        name: key of `DISCRIMINATORS`.
+        name: key of `DISCRIMINATORS`, or the dotted name of a class, which is imported.
         image_shape: (channels, height, width) of an image.
         num_classes: number of classes.
+
+    Raises:
+        ConfigError: a class of the user's own is not as this module says.
     """
-    return resolve_name(DISCRIMINATORS[name])(image_shape, num_classes)
+    if name in DISCRIMINATORS:
+        return resolve_name(DISCRIMINATORS[name])(image_shape, num_classes)
+    return own_discriminator(name, image_shape, num_classes)
+
+
+def own_discriminator(
+    name: str, image_shape: tuple[int, int, int], num_classes: int
+) -> "nn.Module":
+    """A new discriminator of the user's own, checked on two images; see `make_discriminator`."""
+    import torch
+
+    key, made = "model.discriminator", resolve_name(name)
+    try:
+        inspect.signature(made).bind(image_shape, num_classes)
+    except TypeError as error:
+        allowed = f"must be called with (image_shape, num_classes): {error}"
+        raise ConfigError(key, name, allowed) from error
+    network = made(image_shape, num_classes)
+    if not isinstance(network, torch.nn.Module) or not hasattr(network, "features"):
+        raise ConfigError(key, name, "must be a torch.nn.Module with a method features")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        logits = network.eval()(torch.zeros(2, *image_shape))
+        network.train()
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, num_classes):
+        allowed = f"its logits of 2 images must have the shape {(2, num_classes)}, not {shape}"
+        raise ConfigError(key, name, allowed)
+    return network

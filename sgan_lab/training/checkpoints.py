@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.checkpoint_files import checkpoints
@@ -62,6 +63,8 @@ class Checkpoints(Checkpoint):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.flush()  # curves go at least as far as the checkpoint
+            elif isinstance(logger, CSVLogger):
+                logger.save()
         path = self.folder / f"iteration-{trainer.global_step}.ckpt"
         temporary = path.with_suffix(".part")
         trainer.save_checkpoint(temporary)
@@ -98,9 +101,51 @@ class Checkpoints(Checkpoint):
         complete_progress(checkpoint)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Restore the generators' states; Lightning calls this callback last."""
+        """Restore the generators' states, and end at once what had stopped early.
+
+        Lightning calls this callback last.
+        """
         if self.random_states is not None:
             set_random_states(self.random_states, module.device)
+        reasons = [each.stopping_reason for each in trainer.early_stopping_callbacks]
+        trainer.should_stop = any(each != EarlyStoppingReason.NOT_STOPPED for each in reasons)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps a checkpoint of the best value of a metric as best.ckpt; no run goes on from it.
+
+    Args:
+        dirpath: folder for the checkpoint.
+        monitor: what is compared at each sample interval, such as "validation/accuracy".
+        mode: "max" where more is better, else "min".
+    """
+
+    def __init__(self, dirpath: str, monitor: str, mode: str) -> None:
+        super().__init__(
+            dirpath,
+            "best",
+            monitor,
+            mode=mode,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write the checkpoint and its checksum where the value is the best so far."""
+        before = self.best_model_score
+        super().on_train_epoch_end(trainer, module)
+        if trainer.is_global_zero and self.best_model_score is not before:
+            path = Path(self.best_model_path)
+            checksum_file(path).write_text(f"{sha256(path)}  {path.name}\n")
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best value of a checkpoint, also where the run folder has moved."""
+        if state_dict["best_model_score"] is not None:
+            path = str(Path(self.dirpath, "best.ckpt"))
+            places = ("best_model_path", "kth_best_model_path", "last_model_path")
+            state_dict = state_dict | dict.fromkeys(places, path)
+            state_dict["best_k_models"] = {path: state_dict["best_model_score"]}
+        super().load_state_dict(state_dict | {"dirpath": self.dirpath})
 
 
 def random_states(device: torch.device) -> dict[str, Any]:

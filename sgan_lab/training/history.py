@@ -111,10 +111,10 @@ class History(Callback):
         if len(bad) == 0:
             return
         row, column = bad[0].tolist()
-        kept = getattr(trainer.checkpoint_callback, "newest", None)
+        kept = [getattr(each, "newest", None) for each in trainer.checkpoint_callbacks]
         raise NonFiniteLossError(
             f"{self.names[column]} is {rows[row, column].item()} at iteration {start + row + 1}; "
-            f"training stopped. Last good checkpoint: {kept or 'none yet'}. "
+            f"training stopped. Last good checkpoint: {next(filter(None, kept), 'none yet')}. "
             "A lower learning rate may help."
         )
 

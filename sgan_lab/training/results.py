@@ -115,12 +115,14 @@ def git_commit() -> str | None:
 
 
 def log_configuration(loggers: Sequence[Logger], config: DictConfig) -> None:
-    """Show the configuration in TensorBoard's Text tab, as YAML."""
+    """Show the configuration: in TensorBoard's Text tab as YAML, elsewhere as hyperparameters."""
     lines = OmegaConf.to_yaml(config).splitlines()
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             code = "\n".join(f"    {line}" for line in lines)  # Markdown takes it as it is
             logger.experiment.add_text("configuration", code)
+        else:
+            logger.log_hyperparams(experiment_settings(config))
 
 
 def log_results(

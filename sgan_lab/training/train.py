@@ -6,27 +6,30 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.model_summary import ModelSummary
 
 from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.config.files import load_config
 from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.errors import ConfigError
 from sgan_lab.evaluation.checkpoint_files import iteration_of, newest_intact
 from sgan_lab.evaluation.classifier import load_classifier
+from sgan_lab.evaluation.metrics import single_metrics
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
-from sgan_lab.training.event_files import let_next_be_last
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
+from sgan_lab.training.loggers import finish, make_loggers
+from sgan_lab.training.own import CheckStep, check_algorithm, is_own, own_errors
 from sgan_lab.training.process import prepare_process
 from sgan_lab.training.ranks import environment
 from sgan_lab.training.results import (
@@ -61,6 +64,14 @@ def train(
         UserError: data are missing or damaged, or training failed.
     """
     config = load_config(folder / "config.yaml")
+    with own_errors(config, folder):
+        return train_as(config, folder, on_start)
+
+
+def train_as(
+    config: DictConfig, folder: Path, on_start: Callable[[Callable[[], int], int], None]
+) -> dict[str, Any]:
+    """Train by a configuration, see `train`."""
     commit = git_commit()  # now, since the checkout may change while the run trains
     prepare_process(config.num_threads)
     pl.seed_everything(config.seed, verbose=False)
@@ -70,7 +81,11 @@ def train(
     data: SemiSupervisedData = instantiate(config.data)
     algorithm = build_algorithm(config, data)
     callbacks = list(instantiate(config.callbacks).values())
-    checkpoint = newest_checkpoint(callbacks, data.class_names)
+    callbacks.sort(key=lambda each: isinstance(each, Checkpoints))  # with the others' last states
+    check_watched(callbacks, data.class_names)
+    for name in config.metrics:
+        resolve_name(name)  # registers it
+    checkpoint = newest_checkpoint(callbacks, config, data.class_names)
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
     interruption = Interruption()
@@ -78,8 +93,9 @@ def train(
         config.trainer,
         **environment(config.trainer),
         **algorithm.training_limit,
-        logger=loggers(config, start),
+        logger=make_loggers(config, folder, start),
         callbacks=[
+            *([CheckStep(config.model._target_)] if is_own(config.model._target_) else []),
             history,
             Validation(data.validation, data.class_names),
             *callbacks,
@@ -88,7 +104,7 @@ def train(
         ],
         default_root_dir=folder,
     )
-    if not rank_zero_only.rank:
+    if checkpoint is None and not rank_zero_only.rank:
         log_configuration(trainer.loggers, config)
         log.debug("Networks:\n%s", ModelSummary(algorithm, max_depth=3))
     data = data.to(trainer.strategy.root_device)
@@ -117,6 +133,7 @@ def train(
     metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
+    finish(trainer.loggers)
     return metrics
 
 
@@ -128,6 +145,9 @@ def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
         class_names=data.class_names,
         _convert_="all",  # plain types in the checkpoint, so that it loads with weights_only
     )
+    if is_own(config.model._target_):
+        shape, num_classes = data.image_shape, len(data.class_names)
+        check_algorithm(algorithm, config.model._target_, shape, num_classes)
     if config.compile:
         for network in (algorithm.discriminator, getattr(algorithm, "generator", None)):
             if network is not None:
@@ -135,7 +155,23 @@ def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
     return algorithm
 
 
-def newest_checkpoint(callbacks: list[pl.Callback], class_names: Sequence[str]) -> Path | None:
+def check_watched(callbacks: Sequence[pl.Callback], class_names: Sequence[str]) -> None:
+    """Check that the metrics which callbacks watch on the validation images exist.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    known = [*single_metrics(), *(f"class_accuracy/{name}" for name in class_names)]
+    for callback in callbacks:
+        part, _, name = str(getattr(callback, "monitor", "")).partition("/")
+        if part == "validation" and name not in known:
+            names = ", ".join(f"validation/{each}" for each in single_metrics())
+            raise ConfigError("monitor", f"{part}/{name}", f"must be one of {names}")
+
+
+def newest_checkpoint(
+    callbacks: Sequence[pl.Callback], config: DictConfig, class_names: Sequence[str]
+) -> Path | None:
     """The checkpoint to continue from, if there is one.
 
     Raises:
@@ -145,16 +181,7 @@ def newest_checkpoint(callbacks: list[pl.Callback], class_names: Sequence[str]) 
     folder = next((each.folder for each in callbacks if isinstance(each, Checkpoints)), None)
     checkpoint = newest_intact(folder) if folder else None
     if checkpoint:  # anybody may have written the file and its checksum
-        check_classes(checkpoint, load_classifier(checkpoint).class_names, class_names)
+        trusted = [str(config.model.get("discriminator")).split(".")[0]]  # named by the user
+        trained = load_classifier(checkpoint, trusted).class_names
+        check_classes(checkpoint, trained, class_names)
     return checkpoint
-
-
-def loggers(config: DictConfig, start: int) -> list[Logger]:
-    """The loggers; those of TensorBoard drop what an earlier process logged after `start`."""
-    chosen = []
-    for logger in config.logger.values():
-        is_tensorboard = logger._target_.endswith(".TensorBoardLogger")
-        chosen.append(instantiate(logger, **({"purge_step": start + 1} if is_tensorboard else {})))
-        if is_tensorboard:
-            let_next_be_last(Path(chosen[-1].log_dir))
-    return chosen

@@ -14,6 +14,7 @@ IMPROVEMENTS = {
     "unlabeled_batches": 2,
     "averaging_rate": 1.5,  # a decay of 0.7 over five iterations
     "learning_rate_decay": 0.5,
+    "propagation_weight": 2.0,  # in the first half
 }
 
 

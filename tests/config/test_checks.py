@@ -5,6 +5,7 @@ import re
 import pytest
 from hydra import compose, initialize_config_dir
 
+from sgan_lab.config import checks
 from sgan_lab.config.checks import check_classes, check_values
 from sgan_lab.config.files import CONFIG_PATH
 from sgan_lab.config.settings import LOADER
@@ -89,6 +90,11 @@ OTHER_GROUPS = [
         ["-m", "data=fashion_mnist", "data.unlabeled_classes=[T-shirt/top,Ankle boot],[Shoe]"],
         "data.unlabeled_classes=['Shoe']: must be null or a list of 1 or more different classes",
     ),
+    (["data.labeled_list=list.txt"], "data.num_labeled=100: must be null"),
+    (
+        ["data=image_folder", "data.root=x", "data.test_fraction=1"],
+        "data.test_fraction=1: must be a number > 0 and < 1",
+    ),
     (["data=image_folder"], "data.root=???: has no default and must be given"),
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (
@@ -141,8 +147,8 @@ WITHOUT_A_GAN = [
     ("vat", "entropy_weight=-1", "must be a number >= 0 and <= 1000000"),
 ]
 MISSPELLED = [
-    (["data.num_labelled=10"], "Did you mean data.num_labeled?"),
-    (["num_labeled=10"], "Did you mean data.num_labeled?"),
+    (["data.num_labelled=10"], "Did you mean data.num_unlabeled or data.num_labeled?"),
+    (["num_labeled=10"], "Did you mean data.num_unlabeled or data.num_labeled?"),
     (["model.lerning_rate=1", "model=supervised"], "Did you mean model.learning_rate?"),
     (["iteration=5"], "Did you mean iterations?"),
     (
@@ -153,7 +159,7 @@ MISSPELLED = [
     (["modell=sgan"], "Did you mean model?"),
     (["model=sgn"], "Did you mean sgan?"),
     (["experiment=tutorial_sgann"], "Did you mean tutorial_sgan"),
-    (["-m", "data.num_labelled=10,20"], "Did you mean data.num_labeled?"),
+    (["-m", "data.num_labelled=10,20"], "Did you mean data.num_unlabeled or data.num_labeled?"),
     (["-m", "data=mnst,digits"], "Did you mean mnist"),
 ]
 
@@ -212,16 +218,15 @@ def test_sweeps_are_checked_however_they_are_asked_for(program, tmp_path, argume
 GOOD = [
     ["model=supervised", "+trainer.gradient_clip_val=1.0"],
     ["+trainer.gradient_clip_val=null", "+trainer.max_time=00:01:00:00"],
-    ["model._target_=mine.Model", "+model.anything=1"],
-    ["data._target_=mine.data", "+data.anything=1", "data.num_labeled=100000"],
-    ["+callbacks.mine._target_=mine.Callback", "+callbacks.mine.x=5"],
+    ["+callbacks.mine._target_=pytorch_lightning.callbacks.Timer", "+callbacks.mine.x=5"],
     [
-        "+logger.mine._target_=mine.Logger",
+        "+logger.mine._target_=pytorch_lightning.loggers.CSVLogger",
         "+hydra.callbacks.mine._target_=sgan_lab.jobs.sweep.Sweep",
     ],
     ["model.labeled_learning_rate=${model.generator_learning_rate}", "num_threads=1024"],
     ["data.classes=[3,5]", "data.unlabeled_classes=[7]", "data.num_labeled=60000"],
     ["data=image_folder", "data.root=x", "data.image_size=[4,4096]", "data.channels=3"],
+    ["data.labeled_list=list.txt", "data.num_labeled=null", "data.num_unlabeled=5"],
 ]
 
 
@@ -231,12 +236,21 @@ def test_good_values_and_classes_of_the_users_own_pass(overrides):
         check_values(compose("config", overrides))
 
 
+NEEDED = {
+    "image_folder": ["data.root=x"],
+    "own": ["data.source._target_=tests.builders.make_data"],
+    "early_stopping": ["data.num_validation=10"],
+    "best_checkpoint": ["data.num_validation=10"],
+}
+
+
 @pytest.mark.parametrize("option", ["model", "data", "trainer", "callbacks", "logger", "trial"])
-def test_every_option_of_a_group_passes(option):
+def test_every_option_of_a_group_passes(option, monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda _: True)  # of loggers that are not installed
     with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):
         for file in (CONFIG_PATH / option).glob("*.yaml"):
-            root = ["data.root=x"] if file.stem == "image_folder" else []
-            check_values(compose("config", [f"{option}={file.stem}", *root]))
+            given = NEEDED.get(file.stem, [])
+            check_values(compose("config", [f"{option}={file.stem}", *given]))
 
 
 @pytest.mark.parametrize("line", ["iteratons: 3", "sample_intervall: 1", "sweep: {resum: x}"])
@@ -305,6 +319,13 @@ def test_a_value_that_cannot_be_resolved_is_named(program, tmp_path, key):
     check(result, tmp_path, f"{key}: KeyError raised while resolving interpolation")
     assert "Environment variable 'ABSENT' not found" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("logger", ["wandb", "mlflow"])
+def test_a_logger_without_its_package_names_the_extra(program, tmp_path, monkeypatch, logger):
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
+    message = f"logger.{logger} needs a package: pip install 'sgan-lab[{logger}]'\n"
+    check(program(f"+logger={logger}"), tmp_path, message)
 
 
 @pytest.mark.parametrize("classes", [None, ["3", "5"], ["5", 3], [0, 1, 2]])

@@ -50,14 +50,19 @@ def good_values(words):
             values += [int(part.split()[2]), int(part.split()[4])]
         elif part == "a finite number > 0":
             values += [1e-300, 1e300, 5]
+        elif part == "a number > 0 and < 1":
+            values += [1e-300, 0.5]
         elif part.startswith("a number >= 0 and "):
             values += [0, 0.5] + ([float(part.split()[-1])] if "<=" in part else [])
+        elif part == "a list, each a dotted name":
+            values += [[], ["my_module.Name", "a.b.c"]]
         elif part.startswith("a list of 2, each an integer 4 to 4096"):
             values += [[4, 4096]]
         else:
             values += {
                 "a text that is not empty": ["x", "ä/b c=,'"],
                 "a name": ["accuracy"],
+                "a dotted name": ["my_module.Name", "a.b.c"],
                 "a group of settings": [{}],
                 "a list": [["a", 1]],
             }[part]

@@ -17,7 +17,7 @@ from sgan_lab.errors import ConfigError
         "sgan_lab.jobs.sweep.clear",
         "sgan_lab.data.image_folder.Path",
         "sgan_lab.jobs.process.subprocess.run",
-        "sgan_lab.jobs.process.subprocess.Popen",
+        "sgan_lab.jobs.cluster.subprocess.Popen",
         "sgan_lab.run.hydra.utils.instantiate",
         "torch.nn.init.torch.load",
         # classes that start a command, or read classes and arguments from elsewhere

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sgan_lab.data.image_files import FORMATS, read_image, read_images
+from sgan_lab.data.image_files import FORMATS, infer_shape, read_files, read_images
 from sgan_lab.errors import DataError
 
 
@@ -23,6 +23,11 @@ def pixels(image: Image.Image) -> Tensor:
 def noise(mode="RGB", size=(12, 9)):
     bands = [Image.effect_noise(size, 80) for _ in mode]
     return Image.merge(mode, bands) if len(bands) > 1 else bands[0]
+
+
+def read_image(path, height, width, channels):
+    """One file."""
+    return read_images([path], (height, width), channels)[0]
 
 
 def read(path, image, channels):
@@ -85,6 +90,55 @@ def test_sixteen_bits_may_be_big_endian(tmp_path):
     path = tmp_path / "image.tif"
     Image.frombytes("I;16B", (2, 1), bytes([1, 0, 255, 255])).save(path)
     assert read_image(path, 1, 2, 1).tolist() == [[[1, 255]]]
+
+
+def tiff(width, height, samples, content):
+    """A little-endian TIFF file of 16 bits a sample, not compressed."""
+    bits = struct.pack(f"<{samples}H", *[16] * samples)
+    start = 8 + len(bits)
+    fields = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, samples, 8), (259, 3, 1, 1)]
+    fields += [(262, 3, 1, 2), (273, 4, 1, start), (277, 3, 1, samples), (278, 3, 1, height)]
+    fields += [(279, 4, 1, len(content))]
+    head = b"II*\0" + struct.pack("<I", start + len(content))
+    entries = b"".join(struct.pack("<HHII", *field) for field in fields)
+    return head + bits + content + struct.pack("<H", len(fields)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_sixteen_bits_of_color_are_scaled_to_eight(tmp_path, form):
+    values = torch.arange(0, 2**16, 257 // 3)[:762].view(2, 127, 3)
+    high, low = values // 256, values % 256
+    if form == "PNG":
+        rows = torch.stack([high, low], dim=-1).byte().flatten(1)
+        lines = b"".join(b"\0" + row.numpy().tobytes() for row in rows)
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 127, 2, 16, 2, 0, 0, 0))
+        content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(lines))
+        content += chunk(b"IEND", b"")
+    else:
+        content = tiff(127, 2, 3, torch.stack([low, high], dim=-1).byte().numpy().tobytes())
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    difference = read_image(path, 2, 127, 3).permute(1, 2, 0).double() - values / 257
+    assert difference.abs().max() <= 1
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "GIF"])
+def test_pixels_of_a_palette_have_its_colors(tmp_path, form):
+    colors, path = [(10, 20, 30), (200, 0, 7), (0, 0, 0), (255, 255, 255)], tmp_path / "image"
+    image = Image.new("P", (4, 2))
+    image.putpalette([value for color in colors for value in color])
+    image.putdata([0, 1, 2, 3, 3, 2, 1, 0])
+    image.save(path, form)
+    expected = torch.tensor([colors, colors[::-1]], dtype=torch.uint8).permute(2, 0, 1)
+    assert torch.equal(read_image(path, 2, 4, 3), expected)
+
+
+@pytest.mark.parametrize(("form", "allowed"), [("TIFF", 1), ("JPEG", 4)])
+def test_printing_inks_become_colors(tmp_path, form, allowed):
+    path, image = tmp_path / "image", Image.new("CMYK", (16, 16), (0, 128, 255, 51))
+    image.save(path, form, **{"quality": 100} if form == "JPEG" else {})
+    expected = torch.tensor([204, 204 * 127 / 255, 0]).view(3, 1, 1)  # (255 - ink)(255 - black)
+    assert (read_image(path, 16, 16, 3) - expected).abs().max() <= allowed
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -209,3 +263,65 @@ def test_a_file_of_another_format_is_not_opened_whatever_its_name(tmp_path):
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 7\n%%EndComments\nshowpage\n")
     with pytest.raises(DataError, match=r"script.png is no readable image: cannot identify"):
         read_image(path, 9, 7, 1)
+
+
+def test_all_files_that_are_broken_are_found_and_ten_are_named(tmp_path):
+    paths = [tmp_path / f"{index}.png" for index in range(200)]
+    for index, path in enumerate(paths):
+        Image.new("L", (4, 3), index).save(path)
+    for index in range(3, 200, 10):
+        paths[index].write_bytes(b"no image")
+    torch.set_num_threads(3)
+    try:
+        images, broken = read_files(paths, (3, 4), 1)
+    finally:
+        torch.set_num_threads(1)
+    assert list(broken) == list(range(3, 200, 10))
+    whole = [index for index in range(200) if index not in broken]
+    assert images[whole, 0, 0, 0].tolist() == whole
+    with pytest.raises(
+        DataError, match=r"^20 files cannot be read, such as: .*/3.png is no"
+    ) as caught:
+        read_images(paths, (3, 4), 1)
+    assert str(caught.value).count("is no readable image: cannot identify image file") == 10
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(32, 32)], (32, 32)),
+        ([(640, 480), (4000, 3000), (800, 600)], (48, 64)),
+        ([(30, 45), (31, 45), (5, 5)], (44, 32)),
+        ([(2, 400)], (64, 4)),
+        ([], (28, 28)),
+    ],
+)
+def test_the_size_is_the_median_one_at_most_64_in_multiples_of_four(tmp_path, sizes, expected):
+    paths = [tmp_path / f"{index}.png" for index in range(len(sizes) + 1)]
+    for path, size in zip(paths, sizes, strict=False):
+        Image.new("L", size).save(path)
+    paths[-1].write_bytes(b"no image")
+    assert infer_shape(paths) == (1, *expected)
+
+
+def test_a_turned_photo_counts_with_its_sides_as_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise("L", (64, 32)).save(tmp_path / "photo.jpg", exif=exif)
+    assert infer_shape([tmp_path / "photo.jpg"]) == (1, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("image", "channels"),
+    [
+        (Image.new("RGB", (8, 8), (9, 9, 9)), 1),
+        (Image.new("RGB", (8, 8), (9, 9, 10)), 3),
+        (Image.new("RGBA", (8, 8), (0, 99, 0, 0)), 1),  # nothing of it is seen
+        (Image.new("I;16", (8, 8), 999), 1),
+        (Image.new("P", (8, 8), 3), 1),
+    ],
+)
+def test_one_picture_with_color_makes_all_colored(tmp_path, image, channels):
+    noise("L").save(tmp_path / "gray.png")
+    image.save(tmp_path / "image.png")
+    assert infer_shape([tmp_path / "gray.png", tmp_path / "image.png"])[0] == channels

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sgan_lab.data.batches import SemiSupervisedBatches
 from sgan_lab.errors import ConfigError, DataError
-from tests.builders import make_image_folder, read_folder
+from tests.builders import cifar_pictures, make_image_folder, read_folder
 
 
 def test_image_folder_reads_classes_sizes_and_channels(tmp_path):
@@ -182,6 +182,155 @@ def test_labeled_images_that_are_in_the_test_set_too_are_named(tmp_path, caplog)
     read_folder(root)
     named = f"{cat}/1.png as {root}/test/cat/copy.png"
     assert caplog.messages == [f"2 of the labeled images are in test/, too, such as {named}."]
+
+
+def test_without_a_test_set_a_part_of_each_class_is_held_out_by_the_seed(tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = cifar_pictures(tmp_path / "labeled", {"airplane": 60, "automobile": 5, "bird": 1}).parent
+    first, again, other = (read_folder(root, None, None, label_seed=seed) for seed in (3, 3, 4))
+    assert first.image_shape == (3, 32, 32)
+    assert first.test.labels.bincount().tolist() == [12, 1]
+    assert first.labeled.labels.bincount().tolist() == [48, 4, 1]
+    assert torch.equal(first.test.images, again.test.images)
+    assert not torch.equal(first.test.images, other.test.images)
+    everything = {image.numpy().tobytes() for image in (*first.labeled.images, *first.test.images)}
+    assert len(everything) == 66
+    assert f"No test/ in {root}: 13 of 66 labeled images are the test set" in caplog.messages
+    assert "The test set has no image of class bird." in caplog.messages
+    assert "Images are read as data.image_size=[32, 32] data.channels=3" in caplog.messages
+    half = read_folder(root, test_fraction=0.5)
+    assert half.test.labels.bincount().tolist() == [30, 2]
+
+
+def test_a_folder_of_single_pictures_has_none_to_hold_out(tmp_path):
+    root = make_image_folder(tmp_path)
+    shutil.rmtree(root / "test")
+    for name in ("cat/1", "cat/2", "dog/1", "dog/2"):
+        (root / "labeled" / f"{name}.png").unlink()
+    with pytest.raises(
+        DataError, match="has no test/, and too few labeled images to hold some out"
+    ):
+        read_folder(root)
+
+
+def make_table(root, *lines):
+    """A table of labels beside a folder of pictures."""
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
+    return str(root / "labels.csv")
+
+
+def test_labels_may_be_in_a_table_whatever_the_folders(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    shutil.rmtree(root / "unlabeled")
+    table = make_table(
+        root,
+        "note,class,file",
+        ",old,labeled/cat/2.png",
+        "why,new,./labeled/dog/0.png",
+        ",new,labeled/dog/0.png",  # once more, as before
+        ",,labeled/dog/1.png",
+        ",,",
+        "short",
+    )
+    rename(root, "test", "cat", "new")
+    rename(root, "test", "dog", "old")
+    data = read_folder(root, labels=table)
+    assert data.class_names == ("new", "old")
+    assert data.labeled.labels.tolist() == [1, 0]
+    assert data.labeled.images[:, 0, 0, 0].tolist() == read_values([30, 40])
+    assert data.unlabeled_images[:, 0, 0, 0].tolist() == read_values([10, 20, 50, 60])
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    assert caplog.messages == []
+    shutil.rmtree(root / "test")
+    with pytest.raises(DataError, match="too few labeled images to hold some out"):
+        read_folder(root, labels=table)
+
+
+def read_values(reds):
+    """What the colored pictures of `make_image_folder` are in gray."""
+    return [Image.new("RGB", (1, 1), (red, 0, 255)).convert("L").getpixel((0, 0)) for red in reds]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file,klass", "a,b"], "labels.csv must have the columns file,class; it has file, klass"),
+        ([""], "must have the columns file,class; it has none"),
+        (
+            ["file,class", "unlabeled/0.jpg,a", "unlabeled/1.jpg,b", "unlabeled/0.jpg,b"],
+            "labels.csv lists unlabeled/0.jpg as a, b.",
+        ),
+        (
+            ["file,class", "unlabeled/0.jpg,a", "gone.jpg,b", "test/cat/0.png,a", "../x.png,a"],
+            "3 of its files are no pictures below .*: gone.jpg, test/cat/0.png, ../x.png.",
+        ),
+        (["file,class", "unlabeled/0.jpg,a"], "must give two or more classes .*; it has a."),
+        (["file,class"], "must give two or more classes .*; it has none."),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_error(tmp_path, lines, message):
+    root = make_image_folder(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        read_folder(root, labels=make_table(root, *lines))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_must_be_a_text_file(tmp_path):
+    root = make_image_folder(tmp_path)
+    (root / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(root / "pipe.csv")
+    for name, reason in (("gone", "No such file"), ("binary", "can't decode"), ("pipe", "regular")):
+        with pytest.raises(DataError, match=rf"{name}.csv cannot be read: .*{reason}"):
+            read_folder(root, labels=str(root / f"{name}.csv"))
+
+
+@pytest.mark.parametrize("lines", ["labeled/dog/1.png\n\nlabeled/cat/2.png\n", "4\n2"])
+def test_a_list_says_which_images_are_labeled(tmp_path, lines):
+    root = make_image_folder(tmp_path)
+    (tmp_path / "list.txt").write_text(lines)
+    data = read_folder(root, labeled_list=str(tmp_path / "list.txt"))
+    assert data.labeled.images[:, 0, 0, 0].tolist() == read_values([30, 50])
+    assert data.labeled.labels.tolist() == [0, 1]
+    assert len(data.unlabeled_images) == 4 + 4
+    shutil.rmtree(root / "test")
+    data = read_folder(root, labeled_list=str(tmp_path / "list.txt"), num_validation=2)
+    assert data.labeled.images[:, 0, 0, 0].tolist() == read_values([30, 50])
+    assert data.test.labels.tolist() == [0, 1]
+    assert data.validation.labels.tolist() == [0, 1]
+    assert len(data.unlabeled_images) == 4
+
+
+def test_broken_files_are_named_or_left_out(tmp_path, caplog):
+    root = make_image_folder(tmp_path)
+    for name in ("labeled/cat/1.png", "test/dog/0.png", "unlabeled/3.jpg"):
+        (root / name).write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"^3 files cannot .*data.skip_broken=true leaves"):
+        read_folder(root)
+    (tmp_path / "list.txt").write_text("2\n3")
+    for listed in (None, str(tmp_path / "list.txt")):
+        caplog.clear()
+        data = read_folder(root, skip_broken=True, labeled_list=listed)
+        assert data.labeled.images[:, 0, 0, 0].tolist() == read_values(
+            [10, 30, 40, 50, 60] if listed is None else [30, 40]
+        )
+        assert data.test.labels.tolist() == [0, 0, 1]
+        assert len(data.unlabeled_images) == (3 if listed is None else 6)
+        (message,) = caplog.messages
+        assert message.startswith("3 files are no readable images and are left out: ")
+        assert all(name in message for name in ("cat/1.png: cannot identify", "unlabeled/3.jpg"))
+
+
+def test_unlabeled_images_are_drawn_from_all_that_there_are(tmp_path):
+    root = make_image_folder(tmp_path)
+    drawn = [
+        read_folder(root, num_labeled=2, num_unlabeled=5, label_seed=seed).unlabeled_images
+        for seed in (0, 0, 1)
+    ]
+    assert [len(images) for images in drawn] == [5] * 3
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    with pytest.raises(ConfigError, match=r"data.num_unlabeled=9: must be null or 1 to 8"):
+        read_folder(root, num_labeled=2, num_unlabeled=9)
 
 
 def test_unlabeled_images_may_be_missing(tmp_path, caplog):

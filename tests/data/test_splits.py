@@ -3,8 +3,8 @@ import torch
 
 from sgan_lab.data.batches import SemiSupervisedBatches
 from sgan_lab.data.containers import LabeledImages
-from sgan_lab.data.splits import split_training_set
-from sgan_lab.errors import ConfigError
+from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
+from sgan_lab.errors import ConfigError, DataError
 
 
 def test_balanced_split_takes_the_first_of_each_class():
@@ -152,3 +152,43 @@ def test_labels_of_unlabeled_images_are_never_read(labeled_split):
     assert torch.equal(clean.labeled.labels, other.labeled.labels)
     assert torch.equal(clean.labeled.images, other.labeled.images)
     assert torch.equal(clean.unlabeled_images, other.unlabeled_images)
+
+
+def test_listed_images_are_the_labeled_ones_whatever_is_held_out():
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
+    train, listed = LabeledImages(images, torch.arange(20) % 5), torch.zeros(20, dtype=torch.bool)
+    listed[[16, 19, 1]] = True  # the last of their classes, which validation images else are
+    how = (None, "first", 2)
+    data = split_training_set(train, train, "56789", *how, num_validation=5, listed=listed)
+    assert data.labeled.images.flatten().tolist() == [1, 16, 19]
+    assert data.validation.images.flatten().tolist() == [11, 14, 15, 17, 18]
+    assert len(data.unlabeled_images) == 12
+    data = split_training_set(train, train, "56789", *how, classes=["6", "9"], listed=listed)
+    assert data.labeled.labels.tolist() == [0, 0, 1]
+    assert data.unlabeled_images.flatten().tolist() == [4, 6, 9, 11, 14]
+    with pytest.raises(ConfigError, match=r"data.classes=\['6', '7'\]: lacks classes of images in"):
+        split_training_set(train, train, "56789", *how, classes=["6", "7"], listed=listed)
+
+
+def test_a_list_of_images_is_checked(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("3\r\n 0 \n\nb.png")
+    assert listed_images(path, 4, ["a.png", "b.png"]).tolist() == [True, True, False, True]
+    for content, found in (("", "nothing"), ("4", "4"), ("-1\n1.0", "-1, 1.0"), ("c.png", "c.png")):
+        path.write_text(content)
+        with pytest.raises(DataError, match=rf"indices 0 to 3 or file names .*; it has {found}\.$"):
+            listed_images(path, 4, ["a.png"])
+    path.write_text("\n".join(map(str, range(10, 25))))
+    with pytest.raises(DataError, match=r"indices 0 to 3; it has 10, .* 19, \.\.\.\.$"):
+        listed_images(path, 4)
+
+
+def test_a_test_set_is_drawn_from_each_class_without_excluded_images():
+    labels = torch.tensor([0, 1, 0, 0, 1, -1, 0, 2, -1, 0])
+    counts = torch.zeros(10)
+    for seed in range(1000):
+        counts += hold_out_test(labels, 0.4, seed)
+    # two of five, one of two, and the only one never; five standard deviations are 79.
+    expected = torch.tensor([400, 500, 400, 400, 500, 0, 400, 0, 0, 400])
+    assert (counts - expected).abs().max() < 79
+    assert counts[[5, 7, 8]].tolist() == [0, 0, 0]

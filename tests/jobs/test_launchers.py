@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,15 +12,11 @@ from sgan_lab.errors import ConfigError, InUseError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.status import read_status
 from sgan_lab.jobs.sweep import run_job
-from tests.processes import TINY, owner_of, started, states, wait_for
+from tests.processes import TINY, owner_of, started, starter_of, states, wait_for
 
 pytestmark = pytest.mark.slow
 
 LONG = [*TINY, "iterations=1000000", "sample_interval=1000000"]
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().split()[3])
 
 
 def contents(folder):
@@ -38,13 +33,13 @@ def test_a_killed_worker_of_joblib_is_one_line_with_a_hint(tmp_path):
     with started(tmp_path, "-m", *LONG, "seed=0,1,2", *launcher) as process:
         for seed in (0, 1):
             wait_for(lambda seed=seed: read_status(sweep / f"seed={seed}").iteration)
-        os.kill(parent_of(read_status(sweep / "seed=0").pid), signal.SIGKILL)
+        os.kill(starter_of(sweep / "seed=0"), signal.SIGKILL)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.startswith("The launcher failed: TerminatedWorkerError: ")
+    assert errors.startswith("The sweep failed: TerminatedWorkerError: ")
     assert errors.count("\n") == 1
     assert "3 of 3 runs have no result" in output
-    assert f"To go on: sweep.resume={sweep}" in output
+    assert f"sweep.resume={sweep}\n" in output
     assert states(sweep) == {"seed=0": "interrupted", "seed=1": "killed"}  # by joblib, as its rule
 
 
@@ -55,14 +50,14 @@ def test_a_killed_job_of_submitit_leaves_the_others_and_is_one_line(tmp_path):
     with started(tmp_path, *arguments, *launcher) as process:
         long = sweep / "iterations=1000000"
         wait_for(lambda: read_status(long).iteration)
-        os.kill(parent_of(read_status(long).pid), signal.SIGKILL)
+        os.kill(starter_of(long), signal.SIGKILL)
         output, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert errors.startswith("The launcher failed: UncompletedJobError: ")
+    assert errors.startswith("The sweep failed: UncompletedJobError: ")
     assert errors.count("\n") == 1
     assert states(sweep) == {"iterations=1000000": "interrupted", "iterations=200": "finished"}
     assert "1 of 2 runs have no result" in output
-    assert f"To go on: sweep.resume={sweep}" in output
+    assert f"sweep.resume={sweep}\n" in output
 
 
 @pytest.fixture

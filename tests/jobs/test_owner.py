@@ -18,8 +18,10 @@ from sgan_lab.jobs.owner import FILE, own, owned, release
 from sgan_lab.jobs.status import FILE as STATUS
 from sgan_lab.jobs.status import SILENCE, Status, read_status, write_status
 from tests.processes import (
+    PROGRAM,
     RUN,
     TINY,
+    ending,
     owner_of,
     read_events,
     results,
@@ -168,10 +170,16 @@ def test_without_locks_the_last_of_two_that_write_at_once_owns(tmp_path, monkeyp
         own(tmp_path)
 
 
-def test_process_1_of_a_restarted_container_is_not_its_own_predecessor(tmp_path):
-    container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
-    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
+@pytest.fixture
+def container():
+    """A command whose process is number 1 of a PID namespace, and is killed with it."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs the right to make PID namespaces")
+    return command
+
+
+def test_process_1_of_a_restarted_container_is_not_its_own_predecessor(tmp_path, container):
     starts = set()
     for _ in range(20):
         with owner_of(tmp_path, *container):
@@ -214,6 +222,24 @@ def test_of_two_runs_in_one_folder_exactly_one_trains(tmp_path):
         )
         assert f"seed: {int(winner is one)}\n" in (folder / "config.yaml").read_text()
         assert read_status(folder).pid == winner.pid
+
+
+def test_a_run_killed_as_process_1_of_a_container_goes_on_in_the_next(
+    tmp_path, container, whole_run
+):
+    """It is number 1 again, and nothing is lost or doubled."""
+    for number in range(PAIRS):
+        folder = tmp_path / f"run{number}"
+        arguments = [*RUN, "iterations=40", f"hydra.run.dir={folder.name}"]
+        command = [*container, *PROGRAM]
+        silent = {"cwd": tmp_path, "stdout": subprocess.DEVNULL}
+        with ending(subprocess.Popen([*command, *arguments], **silent)) as process:
+            wait_for_checkpoint(folder)
+            assert read_status(folder).pid == 1
+            process.kill()
+        subprocess.run([*command, f"resume={folder.name}"], **silent, check=True)
+        assert results(folder) == results(whole_run)
+        assert steps(read_events(folder), "test/accuracy") == [40]
 
 
 def test_pairs_of_resumes_at_once_lose_and_double_nothing(tmp_path, whole_run):

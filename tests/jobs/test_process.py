@@ -1,47 +1,45 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
+import time
+from functools import partial
 
 import pytest
 
 from sgan_lab.errors import JobError
 from sgan_lab.jobs import process
+from sgan_lab.jobs import worker as jobs_worker
 from sgan_lab.jobs.owner import own, release_all
 from sgan_lab.jobs.process import end, run_in_process
-from sgan_lab.jobs.status import read_status
+from sgan_lab.jobs.status import StatusFile, read_status
+from sgan_lab.jobs.worker import run_forked
 from sgan_lab.signals import SIGNALS, Interrupted
 
-WORKER = """
-import os, pathlib, signal, sys, time
-from sgan_lab.jobs.status import StatusFile
-from sgan_lab.signals import end_at_once, handle_signals
-handle_signals(end_at_once)
-folder = pathlib.Path(sys.argv[1])
-with StatusFile(folder, str):
-    (folder / 'started').touch()
-    {body}
-"""
+
+def run_body(body, folder):
+    """Some Python in place of a run, with its status.json."""
+    with StatusFile(folder, str):
+        (folder / "started").touch()
+        exec(body, {**globals(), "folder": folder})
 
 
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
-    """Has `run_in_process` run some Python in place of `sgan_lab.jobs.worker`."""
-    popen = subprocess.Popen
+    """Has the process of a run run some Python in place of `worker.run`."""
 
     def use(body):
-        def start(command, **options):
-            assert command[:3] == [sys.executable, "-m", "sgan_lab.jobs.worker"]
-            program = WORKER.replace("{body}", body)
-            return popen([sys.executable, "-c", program, command[3]], **options)
-
-        monkeypatch.setattr(process.subprocess, "Popen", start)
+        monkeypatch.setattr(process.worker, "run_forked", partial(forked, body))
         return tmp_path
 
     yield use
     release_all()
+
+
+def forked(body, folder, *arguments):
+    """`run_forked` with some Python in place of `worker.run`."""
+    jobs_worker.run = lambda *_: run_body(body, folder)
+    run_forked(folder, *arguments)
 
 
 def send_when_started(folder, number):
@@ -107,29 +105,43 @@ def test_an_error_of_the_launchers_handler_is_one_of_the_job(worker):
         signal.signal(signal.SIGUSR2, before)
 
 
+def be_stubborn(ready):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.set()
+    time.sleep(60)
+
+
 def test_what_does_not_end_in_time_is_killed(monkeypatch):
     monkeypatch.setattr(process, "PATIENCE", 0.1)
-    program = "import signal; signal.signal(15, signal.SIG_IGN); print(flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as stubborn:
-        stubborn.stdout.readline()
-        end(stubborn, signal.SIGTERM)
-        assert stubborn.returncode == -signal.SIGKILL
+    ready = process.FORKED.Event()
+    stubborn = process.FORKED.Process(target=be_stubborn, args=(ready,))
+    stubborn.start()
+    ready.wait()
+    end(stubborn, signal.SIGTERM)
+    assert stubborn.exitcode == -signal.SIGKILL
 
 
-def test_the_run_keeps_its_folder_owned_and_has_no_rank_of_others(worker, monkeypatch):
+LOOK = """
+from pathlib import Path
+from sgan_lab.jobs.owner import open_locked
+names = [name for name in os.environ if "RANK" in name]
+links = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.exists(link)]
+found = [open_locked(folder / "lock.json")[1], names, f"{folder}/lock.json" in links]
+found += [os.environ["OF_THE_JOB"], str(Path.cwd())]
+(folder / "metrics.json").write_text(json.dumps(found))
+"""
+
+
+def test_a_run_keeps_its_folder_owned_and_has_the_place_and_environment_of_its_job(
+    worker, monkeypatch
+):
+    """It has no rank of others."""
     for name in process.RANKS:
         monkeypatch.setenv(name, "1")
-    folder = worker(
-        "import json; from sgan_lab.jobs.owner import open_locked\n"
-        "    locked = open_locked(folder / 'lock.json')[1]\n"
-        "    names = [name for name in os.environ if 'RANK' in name]\n"
-        "    links = [os.readlink(link.path) for link in os.scandir('/proc/self/fd')\n"
-        "             if os.path.exists(link.path)]\n"
-        "    inherited = sum(link.endswith('lock.json') for link in links) > 0\n"
-        "    (folder / 'metrics.json').write_text(json.dumps([locked, names, inherited]))"
-    )
+    folder = worker(LOOK)
+    monkeypatch.chdir(folder)
     own(folder)
-    assert run_in_process(folder) == [False, [], True]
+    for text in ("first", "second"):
+        monkeypatch.setenv("OF_THE_JOB", text)
+        assert run_in_process(folder) == [False, [], True, text, str(folder)]
     assert json.loads((folder / "lock.json").read_text())["pid"] == os.getpid()

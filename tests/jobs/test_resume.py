@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sgan_lab.config.files import CONFIG_PATH
+from sgan_lab.config.settings import experiment_settings
 from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.resume import RUN as RESUME
@@ -22,7 +23,7 @@ from sgan_lab.jobs.resume import (
     changed_settings,
     check_resumed_run,
     complete_arguments,
-    complete_run,
+    complete_settings,
     to_go_on,
 )
 from sgan_lab.jobs.status import Status, read_status, write_status
@@ -303,12 +304,12 @@ def test_a_damaged_run_is_never_taken_for_a_complete_one(tmp_path, file, content
     """A job that were would lose its own folder to it."""
     folder = make_run(tmp_path / "seed=0", "SGAN", 50, 0, 0.8)
     write_status(folder, Status("finished"))
-    config = OmegaConf.load(folder / "config.yaml")
-    assert complete_run(config, tmp_path) == folder
+    settings = experiment_settings(OmegaConf.load(folder / "config.yaml"))
+    assert complete_settings(tmp_path) == {frozenset(settings.items())}
     (folder / file).unlink()
     if content is not None:
         (folder / file).write_text(content)
-    assert complete_run(config, tmp_path) is None
+    assert complete_settings(tmp_path) == set()
 
 
 def test_damaged_settings_of_a_run_are_named(tmp_path):

@@ -177,7 +177,7 @@ def test_slurm_gets_what_the_preset_says(command_line):
     result = command_line("--cfg", "hydra", "-p", "hydra.launcher", "hydra/launcher=slurm")
     launcher = OmegaConf.create(result.stdout)
     assert launcher._target_.endswith(".SlurmLauncher")
-    assert (launcher.cpus_per_task, launcher.array_parallelism) == (2, 64)
+    assert (launcher.cpus_per_task, launcher.max_num_timeout) == (2, 20)
 
 
 def test_optuna_maximizes_the_chosen_metric_on_the_validation_images(command_line, tmp_path):

@@ -187,7 +187,7 @@ def test_a_configuration_cannot_have_anything_called(run_copy, nested, monkeypat
     data = load if nested else hostile
     OmegaConf.save({"data": data}, run / "config.yaml")
     message = fail_main(monkeypatch, checkpoint)
-    expected = "does not fit sgan_lab.data.load" if nested else "os.system is none of"
+    expected = "os.system is not of sgan_lab" if nested else "os.system is none of"
     assert expected in message
     assert not trace.exists()
 

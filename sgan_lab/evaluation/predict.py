@@ -150,5 +150,5 @@ def main() -> None:
     except (UserError, OSError) as error:
         sys.exit(str(error))
     if broken:
-        number = f"{len(broken)} of {len(paths)} pictures are left out"
-        sys.exit(f"{number}: {named(paths, broken)}.")
+        first = named(paths, {min(broken): broken[min(broken)]})
+        sys.exit(printable(f"{len(broken)} of {len(paths)} pictures are left out: {first}."))

@@ -109,15 +109,16 @@ def classify(checkpoint, monkeypatch, capfd):
 
 def test_what_cannot_be_read_is_left_out_and_counted(classify, tmp_path, monkeypatch):
     monkeypatch.setattr(predict_module, "BATCH_SIZE", 2)  # the last batch has no picture
-    for name in "abc":
+    for name in ("a", "b\x1b[31m", "c"):
         PICTURE.save(tmp_path / f"{name}.png")
-    (tmp_path / "b.png").write_text("no picture")
+    (tmp_path / "b\x1b[31m.png").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")  # a reader would wait for ever
     too_long = tmp_path / ("x" * 5000)
     message, rows = classify(tmp_path, tmp_path / "pipe", too_long)
     assert [Path(row["file"]).name for row in rows] == ["a.png", "c.png"]
-    assert message.startswith(f"3 of 5 pictures are left out: {tmp_path / 'b.png'} is no readable")
-    assert "\n" not in message
+    assert message.startswith(f"3 of 5 pictures are left out: {tmp_path / 'b'}")
+    assert "[31m.png is no readable image: " in message
+    assert not set("\n\x1b") & set(message)
     assert classify(tmp_path / "a.png")[0] == 0
 
 

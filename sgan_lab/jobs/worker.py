@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from sgan_lab.config.checks import EXPLAINED, explain
+from sgan_lab.config.files import load_config
+from sgan_lab.jobs.gpus import choose_gpu
 from sgan_lab.jobs.status import StatusFile
 from sgan_lab.signals import PATIENCE, SIGNALS, end_at_once, handle_signals
 from sgan_lab.terminal import log_to
@@ -53,6 +55,7 @@ def run(folder: Path, prefix: str = "", rank: int = 0) -> dict[str, Any]:
         return train(folder)
     log_to(folder, prefix)
     with StatusFile(folder, explain) as status:
+        choose_gpu(load_config(folder / "config.yaml").trainer)
 
         def show(iteration: Callable[[], int], iterations: int) -> None:
             status.progress = lambda: (iteration(), iterations)

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from scipy import stats
 
-from sgan_lab.config.files import load_config
+from sgan_lab.config.files import read_config
 from sgan_lab.config.settings import flatten
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.metrics import METRICS, NUMBER, Metric, scalars, single_metrics
@@ -135,7 +133,7 @@ def read_results(metrics: dict[str, Any]) -> dict[str, float | str]:
 
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings of a run's config.yaml by dotted key, without those that its model ignores."""
-    config = OmegaConf.to_container(load_config(file))
+    config = read_config(file)
     settings = flatten(config)
     for key, kind in (("seed", int), ("model", str)):
         if type(settings.get(key)) is not kind:
@@ -155,9 +153,10 @@ def model_choice(folder: Path) -> str | None:
     None where Hydra's record of the run is missing or damaged.
     """
     try:
-        record = load_config(folder / ".hydra" / "hydra.yaml")
-        choice = OmegaConf.select(record, "hydra.runtime.choices.model")
-    except (DataError, OmegaConfBaseException):
+        choice = read_config(folder / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"][
+            "model"
+        ]
+    except (DataError, KeyError, TypeError):
         return None
     return choice if isinstance(choice, str) else None
 

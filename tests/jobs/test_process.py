@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -122,14 +124,32 @@ def test_what_does_not_end_in_time_is_killed(monkeypatch):
 
 
 LOOK = """
+import re
 from pathlib import Path
 from sgan_lab.jobs.owner import open_locked
 names = [name for name in os.environ if "RANK" in name]
 links = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.exists(link)]
 found = [open_locked(folder / "lock.json")[1], names, f"{folder}/lock.json" in links]
 found += [os.environ["OF_THE_JOB"], str(Path.cwd())]
+blocked = re.search("SigBlk:(.*)", Path(f"/proc/{os.getppid()}/status").read_text())[1]
+found += [[int(each) for each in SIGNALS if not int(blocked, 16) >> each - 1 & 1]]
 (folder / "metrics.json").write_text(json.dumps(found))
 """
+
+
+def test_what_the_server_imports_starts_no_thread_and_asks_for_no_gpu():
+    """Neither survives a fork."""
+    program = (
+        "import os, torch; from importlib import import_module\n"
+        "from sgan_lab.jobs.process import IMPORTED\n"
+        "def ask(): raise AssertionError('a GPU was asked for')\n"
+        "torch._C._cuda_getDeviceCount = torch.cuda.device_count = torch.cuda.is_available = ask\n"
+        "for name in IMPORTED: import_module(name)\n"
+        "assert len(os.listdir('/proc/self/task')) == 1"
+    )
+    # OpenBLAS has threads of its own, which it stops before a fork.
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_a_run_keeps_its_folder_owned_and_has_the_place_and_environment_of_its_job(
@@ -143,5 +163,5 @@ def test_a_run_keeps_its_folder_owned_and_has_the_place_and_environment_of_its_j
     own(folder)
     for text in ("first", "second"):
         monkeypatch.setenv("OF_THE_JOB", text)
-        assert run_in_process(folder) == [False, [], True, text, str(folder)]
+        assert run_in_process(folder) == [False, [], True, text, str(folder), []]
     assert json.loads((folder / "lock.json").read_text())["pid"] == os.getpid()

@@ -412,4 +412,5 @@ def write_report(folder: Path, metric: str, num_missing: int) -> None:
         report_file = folder / "report.md"
         see = f"; see {report_file}" if report_file.exists() else ""
         print(f"{without_result} of {num_runs} runs have no result{see}.")
-        print(to_go_on(SWEEP, folder))
+        if Sweep.left:  # another sweeper goes on by its own storage
+            print(to_go_on(SWEEP, folder))

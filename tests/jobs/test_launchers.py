@@ -60,6 +60,17 @@ def test_a_killed_job_of_submitit_leaves_the_others_and_is_one_line(tmp_path):
     assert f"sweep.resume={sweep}\n" in output
 
 
+def test_optuna_with_every_trial_failed_is_one_line(command_line):
+    too_high = "model.labeled_learning_rate=interval(1e30,1e31)"
+    arguments = ["experiment=tune_sgan", *TINY, "iterations=2", "data.num_validation=100", too_high]
+    result = command_line(*arguments, "hydra.sweeper.n_trials=1")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.endswith("The sweep failed: ValueError: No trials are completed yet.\n")
+    assert "1 of 1 runs have no result" in result.stdout
+    assert "sweep.resume" not in result.stdout  # of grids only
+
+
 @pytest.fixture
 def job(baseline_run, tmp_path):
     """Folder and configuration of a complete job of a sweep."""

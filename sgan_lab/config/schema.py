@@ -91,6 +91,29 @@ class Root(Settings):
     callbacks: Group = Field(description="callbacks by name")
 
 
+class Augmentation(Settings):
+    """Random changes of training images."""
+
+    affine: Annotated[float, Field(ge=0, le=3)] = Field(
+        description="strength of shifts, turns, changes of size and shears"
+    )
+    flip: bool = Field(description="whether every other image is mirrored, left to right")
+    crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="how far images are moved at most, as a fraction of height and width"
+    )
+    brightness: Fraction = Field(description="a factor is drawn from 1 - this to 1 + this")
+    contrast: Fraction = Field(description="as brightness, of the differences from the mean gray")
+    saturation: Fraction = Field(description="as brightness, of the differences from gray")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="colors are turned by up to this fraction of the color circle"
+    )
+    rand_augment: Annotated[int, Field(ge=0, le=10)] = Field(
+        description="operations of RandAugment on each image"
+    )
+    magnitude: Annotated[float, Field(ge=0, le=30)] = Field(description="of these operations")
+    cutout: Fraction = Field(description="side of a gray square, as a fraction of height and width")
+
+
 class Data(Settings):
     """What all data sets have."""
 
@@ -113,8 +136,8 @@ class Data(Settings):
         description="training images held out to choose settings by, the last of each class"
     )
     batch_size: BatchSize = Field(description="images, labeled and unlabeled each")
-    augmentation: Annotated[float, Field(ge=0, le=3)] = Field(
-        description="strength of the random shifts, turns and shears of training images"
+    augmentation: Augmentation = Field(
+        description="random changes of training images; data/augmentation=photos chooses a preset"
     )
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sgan_lab.data.catalog import DATA_SETS
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
@@ -194,7 +194,9 @@ class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
     discriminator: Literal[tuple(DISCRIMINATORS)] = Field(
-        ABSENT, description="strided: the tutorial's network; pooling: a better classifier, slower"
+        ABSENT,
+        description="strided: the tutorial's network; pooling: a better classifier, slower; for "
+        "color images conv9, conv13 and wide_resnet",
     )
 
 
@@ -324,7 +326,9 @@ class FeatureMatching(GAN):
         "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
     }
 
-    discriminator: Literal["mlp"] = Field(ABSENT, description="the paper's fully connected network")
+    discriminator: Literal[tuple(GENERATORS)] = Field(
+        ABSENT, description="mlp: the paper's network for MNIST; conv9: its one for CIFAR-10"
+    )
     learning_rate: Positive = Field(description="of the discriminator")
     beta1: BelowOne = Field(description="decay of the first moment of Adam")
     beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")

@@ -124,13 +124,10 @@ class Run:
         Raises:
             DataError: there is none, or it is damaged.
         """
+        from sgan_lab.evaluation.checkpoint_files import find_checkpoint
         from sgan_lab.evaluation.classifier import load_classifier
-        from sgan_lab.training.checkpoints import newest_intact
 
-        checkpoint = newest_intact(self.folder / "checkpoints")
-        if checkpoint is None:
-            raise DataError(f"{self.folder} has no checkpoint: the run is {self.state}.")
-        return load_classifier(checkpoint)
+        return load_classifier(find_checkpoint(self.folder))
 
 
 def load(folder: str | Path) -> Run:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from sgan_lab.algorithms.propagation import propagated_labels
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.config.files import CONFIG_PATH
-from sgan_lab.training.checkpoints import iteration_of
+from sgan_lab.evaluation.checkpoint_files import iteration_of
 from sgan_lab.training.train import train
 from tests.builders import CLASSES, SHAPE, make_data
 from tests.plain import discriminate, features, generate, plain_adam, plain_alignment

@@ -19,10 +19,11 @@ from PIL import Image
 
 import sgan_lab
 from sgan_lab.errors import ConfigError, DataError, UserError
+from sgan_lab.evaluation.checkpoint_files import checkpoints
+from sgan_lab.evaluation.checksums import checksum_file
 from sgan_lab.evaluation.evaluate import run_test_set
 from sgan_lab.evaluation.predict import predict
 from sgan_lab.jobs import owner
-from sgan_lab.training.checkpoints import checkpoints, checksum_file
 from tests.processes import RUN, TINY, results
 
 BASELINE = [*TINY, "model=supervised", "model.epochs=1"]
@@ -178,7 +179,7 @@ def test_training_that_fails_raises_its_message(tmp_path):
     run = sgan_lab.load(tmp_path / "run")
     assert run.state == "failed"
     assert run.history.empty
-    with pytest.raises(DataError, match="run has no checkpoint: the run is failed"):
+    with pytest.raises(DataError, match="run holds no intact checkpoints"):
         _ = run.classifier
 
 
@@ -192,7 +193,7 @@ def test_what_is_no_run_or_damaged_is_named(baseline_run, tmp_path):
     (folder / "metrics.json").write_text("[]")
     (folder / "generated_images.png").write_bytes(b"no picture")
     run = sgan_lab.load(folder)
-    with pytest.raises(DataError, match="run has no checkpoint"):
+    with pytest.raises(DataError, match="run holds no intact checkpoints"):
         _ = run.classifier
     with pytest.raises(DataError, match="json cannot be read"):
         _ = run.metrics

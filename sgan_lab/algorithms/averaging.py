@@ -15,7 +15,8 @@ class RunningAverage(nn.Module):
     back from the device, so that it can be part of a CUDA graph.
 
     Args:
-        network: whose weights are averaged, by `update_parameters(network)`; it has no buffers.
+        network: whose weights are averaged, by `update_parameters(network)`; its buffers, such as
+            those of batch normalization, are copied.
         rate: the part of the way that the average moves, in the long run, at each update; 1 or more
             for no average at all.
     """
@@ -39,3 +40,5 @@ class RunningAverage(nn.Module):
         part = self.rate / -torch.expm1(count * self.log_decay)  # (1 - d) / (1 - d^t)
         for average, weight in zip(averages, network.parameters(), strict=True):
             average.lerp_(weight, part)
+        for copied, buffer in zip(self.module.buffers(), network.buffers(), strict=True):
+            copied.copy_(buffer)

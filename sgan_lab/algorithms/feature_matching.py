@@ -5,6 +5,7 @@ authors' train_mnist_feature_matching.py tells (github.com/openai/improved-gan).
 """
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from sgan_lab.algorithms.averaging import RunningAverage
 from sgan_lab.algorithms.base import GAN, accuracy
 from sgan_lab.data.batches import SemiSupervisedBatch
 from sgan_lab.data.containers import SemiSupervisedData, scale
-from sgan_lab.networks.mlp import MLPGenerator
+from sgan_lab.networks.registry import GENERATORS
 
 INITIALIZATION_IMAGES = 500
 
@@ -43,7 +44,9 @@ class FeatureMatching(GAN):
         unlabeled_weight: of the loss on unlabeled and generated images; labeled ones have 1.
         averaging_rate: the running average moves this / iterations of the way to the
             discriminator's weights at each iteration.
-        discriminator: name of the discriminator, see `networks.registry`; "mlp" is the paper's.
+        discriminator: name of the discriminator, one of `networks.registry.GENERATORS`: "mlp" is
+            the paper's for MNIST, "conv9" for CIFAR-10. Its generator belongs to it. The dotted
+            name of a class of the user's own has the generator of "mlp".
     """
 
     learning_rate_decay = 1 / 3
@@ -63,7 +66,9 @@ class FeatureMatching(GAN):
         discriminator: str = "mlp",
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
-        self.generator = MLPGenerator(image_shape, self.train_gain)
+        self.generator = resolve_name(GENERATORS.get(discriminator, GENERATORS["mlp"]))(
+            image_shape, self.train_gain
+        )
         self.averaged_discriminator = RunningAverage(
             self.discriminator, rate=averaging_rate / iterations
         )

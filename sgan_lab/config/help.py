@@ -36,10 +36,11 @@ def help_text(config: DictConfig, config_dir: str | None) -> str:
     """
     lines = [USAGE, "groups and their options:"]
     roots = [CONFIG_PATH, *([Path(config_dir)] if config_dir else [])]
-    groups = {path.name for root in roots for path in root.glob("*/") if path.name not in HIDDEN}
+    folders = [path.relative_to(root) for root in roots for path in root.glob("**/")]
+    groups = {path.as_posix() for path in folders if path.parts and path.parts[0] not in HIDDEN}
     for group in sorted(groups):
         options = {file.stem for root in roots for file in root.glob(f"{group}/*.yaml")}
-        lines.append(f"  {group:<12}{', '.join(sorted(options))}")
+        lines.append(f"  {group:<19}{', '.join(sorted(options))}")
     lines += ["", "keys, with their values and meanings:"]
     lines += [f"  {f'{key}={value}':<44}{meaning}" for key, value, meaning in keys(config)]
     lines += ["", "For the keys of another model or data set: model=vat data=image_folder --help"]
@@ -48,13 +49,15 @@ def help_text(config: DictConfig, config_dir: str | None) -> str:
 
 def keys(config: DictConfig) -> Iterator[tuple[str, Any, str]]:
     """Each key of a configuration that the schema knows, with its value and its meaning."""
-    from sgan_lab.config.schema import CLASSES, Root, Sweep
+    from sgan_lab.config.schema import CLASSES, Augmentation, Root, Sweep
 
     places = {"": (config, Root), "sweep.": (config.sweep, Sweep)}
     for group in ("data", "model"):
         settings = CLASSES[group].get(str(config[group].get("_target_")))
         if settings:
             places[f"{group}."] = (config[group], settings)
+    if "augmentation" in config.data:
+        places["data.augmentation."] = (config.data.augmentation, Augmentation)
     for prefix, (settings, schema) in places.items():
         values = OmegaConf.to_container(settings)
         for name, field in schema.model_fields.items():

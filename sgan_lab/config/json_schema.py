@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sgan_lab.config.schema import CLASSES, Root, Settings, Trainer
+from sgan_lab.config.schema import CLASSES, Augmentation, Root, Settings, Trainer
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}  # or ???, no value yet
@@ -24,6 +24,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     config = {"type": "object", "properties": root, "additionalProperties": False}
     shared = class_schema([*CLASSES["data"].values(), *CLASSES["model"].values()])
     schemas = {"config": config, **groups, "trial": config, "shared": shared}
+    schemas["augmentation"] = class_schema([Augmentation])
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
 
 
@@ -95,5 +96,6 @@ def main() -> None:
     print(f"An editor checks a file that begins with # yaml-language-server: $schema={folder}/...")
     print("or, for all files (VS Code's YAML extension, settings.json):")
     files = {f"{folder}/{name}.json": [f"conf/{name}/*.yaml"] for name in json_schemas()}
+    files[f"{folder}/augmentation.json"] = ["conf/data/augmentation/*.yaml"]
     files[f"{folder}/config.json"] = ["conf/config.yaml", "conf/experiment/*.yaml"]
     print(json.dumps({"yaml.schemas": files}, indent=2))

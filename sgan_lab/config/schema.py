@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sgan_lab.data.catalog import DATA_SETS
-from sgan_lab.networks.registry import DISCRIMINATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
@@ -93,6 +93,29 @@ class Root(Settings):
     callbacks: Group = Field(description="callbacks by name")
 
 
+class Augmentation(Settings):
+    """Random changes of training images."""
+
+    affine: Annotated[float, Field(ge=0, le=3)] = Field(
+        description="strength of shifts, turns, changes of size and shears"
+    )
+    flip: bool = Field(description="whether every other image is mirrored, left to right")
+    crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="how far images are moved at most, as a fraction of height and width"
+    )
+    brightness: Fraction = Field(description="a factor is drawn from 1 - this to 1 + this")
+    contrast: Fraction = Field(description="as brightness, of the differences from the mean gray")
+    saturation: Fraction = Field(description="as brightness, of the differences from gray")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="colors are turned by up to this fraction of the color circle"
+    )
+    rand_augment: Annotated[int, Field(ge=0, le=10)] = Field(
+        description="operations of RandAugment on each image"
+    )
+    magnitude: Annotated[float, Field(ge=0, le=30)] = Field(description="of these operations")
+    cutout: Fraction = Field(description="side of a gray square, as a fraction of height and width")
+
+
 class Data(Settings):
     """What all data sets have."""
 
@@ -115,8 +138,8 @@ class Data(Settings):
         description="training images held out to choose settings by, the last of each class"
     )
     batch_size: BatchSize = Field(description="images, labeled and unlabeled each")
-    augmentation: Annotated[float, Field(ge=0, le=3)] = Field(
-        description="strength of the random shifts, turns and shears of training images"
+    augmentation: Augmentation = Field(
+        description="random changes of training images; data/augmentation=photos chooses a preset"
     )
 
 
@@ -187,8 +210,8 @@ class Discriminating(Model):
 
     discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = Field(
         ABSENT,
-        description="strided: the tutorial's network; pooling: a better classifier, slower; "
-        "or the dotted name of a class of your own",
+        description="strided: the tutorial's network; pooling: a better classifier, slower; for "
+        "color images conv9, conv13 and wide_resnet; or the dotted name of a class of your own",
     )
 
 
@@ -329,8 +352,10 @@ class FeatureMatching(GAN):
         "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
     }
 
-    discriminator: Literal["mlp"] | Dotted = Field(
-        ABSENT, description="the paper's fully connected network, or the dotted name of your own"
+    discriminator: Literal[tuple(GENERATORS)] | Dotted = Field(
+        ABSENT,
+        description="mlp: the paper's network for MNIST; conv9: its one for CIFAR-10; or the "
+        "dotted name of a class of your own",
     )
     learning_rate: Positive = Field(description="of the discriminator")
     beta1: BelowOne = Field(description="decay of the first moment of Adam")

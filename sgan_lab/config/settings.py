@@ -30,6 +30,9 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
                 settings[group] = str(of_group).rsplit(".", 1)[-1]
             elif key == "label_seed" and of_group == config.get("seed"):
                 continue
+            elif isinstance(of_group, dict):
+                for name, each in of_group.items():
+                    settings[f"{group}.{key}.{name}"] = plain(each)
             elif key not in config and not (named and key in ("_target_", "root")):
                 settings[f"{group}.{key}"] = plain(of_group)
     return settings

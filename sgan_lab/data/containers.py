@@ -1,12 +1,12 @@
 """Images in memory, as bytes; they are scaled to [-1, 1] batch by batch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sgan_lab.data.augmentation import random_affine
+from sgan_lab.data.augmentation import Augmentation
 
 
 class LabeledImages(NamedTuple):
@@ -31,7 +31,7 @@ class SemiSupervisedData:
         validation: labeled training images held out to choose settings by; None without any.
         class_names: a name for each label.
         batch_size: images a batch.
-        augmentation: strength of the random maps of training images, see `random_affine`.
+        augmentation: how training images are changed.
     """
 
     labeled: LabeledImages
@@ -40,12 +40,11 @@ class SemiSupervisedData:
     validation: LabeledImages | None
     class_names: tuple[str, ...]
     batch_size: int
-    augmentation: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def training_images(self, images: Tensor) -> Tensor:
         """Bytes 0 to 255 to augmented floats in [-1, 1]."""
-        scaled = scale(images)
-        return random_affine(scaled, self.augmentation) if self.augmentation else scaled
+        return self.augmentation.of_floats(scale(self.augmentation.of_bytes(images)))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -4,12 +4,14 @@ The labels of unlabeled images are dropped here: nothing can read them.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.data.text_files import read_text, shown
 from sgan_lab.errors import ConfigError, DataError
@@ -26,7 +28,7 @@ def split_training_set(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
-    augmentation: float = 0.0,
+    augmentation: Mapping[str, Any] | float = 0,
     classes: Sequence[str | int] | None = None,
     unlabeled_classes: Sequence[str | int] | None = None,
     num_unlabeled: int | None = None,
@@ -48,7 +50,8 @@ def split_training_set(
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
         label_seed: seed of "random" and of `num_unlabeled`; nothing else depends on it.
-        augmentation: strength of the random maps of training images, see `random_affine`.
+        augmentation: attributes of an `Augmentation`; a number for `affine` alone, as the
+            configuration was before there were others.
         classes: names of the classes to learn; labeled, validation and test images are of these
             only. None for all. Labels number them in the order of `class_names`.
         unlabeled_classes: names of the classes of the unlabeled images, which are all images of
@@ -92,8 +95,11 @@ def split_training_set(
         if missing:
             names = ", ".join(learned[label] for label in missing)
             log.warning("The %s set has no image of class %s.", part, names)
+    if not isinstance(augmentation, Mapping):
+        augmentation = {"affine": augmentation}
+    changes = Augmentation(**augmentation)
     return SemiSupervisedData(
-        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, augmentation
+        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, changes
     )
 
 

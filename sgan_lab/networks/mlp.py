@@ -6,22 +6,24 @@ this package, and in [0, 1] inside, as in the paper.
 """
 
 import math
+from collections.abc import Iterable
 from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 
-def weight_normalized(in_features: int, out_features: int, train_scale: bool) -> nn.Linear:
-    """A linear layer of weights g v / ||v|| for each unit (Salimans and Kingma 2016), g = 1.
+def weight_normalized(layer: nn.Module, train_scale: bool, dim: int = 0) -> nn.Module:
+    """A layer of weights g v / ||v|| for each unit (Salimans and Kingma 2016), g = 1 and no bias.
 
     Args:
-        in_features: size of the input.
-        out_features: size of the output.
-        train_scale: whether g is trained, or only `MLPDiscriminator.initialize` sets it.
+        layer: with weights and biases.
+        train_scale: whether g is trained, or only `initialize_on_data` sets it.
+        dim: of the weights, that of the units.
     """
-    layer = weight_norm(nn.Linear(in_features, out_features))
+    layer = weight_norm(layer, dim=dim)
     scale = scale_of(layer)
     nn.init.ones_(scale)
     scale.requires_grad_(train_scale)
@@ -29,14 +31,55 @@ def weight_normalized(in_features: int, out_features: int, train_scale: bool) ->
     return layer
 
 
-def scale_of(layer: nn.Linear) -> nn.Parameter:
-    """The g of a weight-normalized layer, (out_features, 1)."""
+def scale_of(layer: nn.Module) -> nn.Parameter:
+    """The g of a weight-normalized layer, a number for each unit."""
     return layer.parametrizations.weight.original0
 
 
-def direction_of(layer: nn.Linear) -> nn.Parameter:
-    """The v of a weight-normalized layer, (out_features, in_features)."""
+def direction_of(layer: nn.Module) -> nn.Parameter:
+    """The v of a weight-normalized layer, of the shape of its weights."""
     return layer.parametrizations.weight.original1
+
+
+@torch.no_grad()
+def initialize_on_data(layers: Iterable[nn.Module], x: Tensor, last_std: float = 1) -> None:
+    """Set scales and biases so that every unit, before its ReLU, has mean 0 and variance 1.
+
+    Data-dependent initialization (Salimans and Kingma 2016, section 3), with noise and dropout.
+
+    Args:
+        layers: of a network, one after the other.
+        x: input of the first, (N, ...); mean and variance are over these, and over pixels.
+        last_std: standard deviation of the last layer's units, in the place of 1.
+    """
+    *hidden, last = layers
+    for layer in (*hidden, last):
+        x = layer(x)
+        if not is_parametrized(layer):
+            continue
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        mean, std = x.mean(dim=dims), x.std(dim=dims, correction=0)
+        if layer is last:
+            std = std / last_std
+        scale_of(layer).div_(std.view_as(scale_of(layer)))
+        layer.bias.sub_(mean).div_(std)
+        shape = [-1] + [1] * (x.dim() - 2)
+        x = (x - mean.view(shape)) / std.view(shape)
+
+
+def norm_of_batch(kind: type[nn.Module], features: int, train_gain: bool) -> nn.Module:
+    """Batch normalization that is always by the batch's own mean and variance.
+
+    Args:
+        kind: torch's class.
+        features: units or channels.
+        train_gain: see `MLPGenerator`.
+    """
+    norm = kind(features, eps=1e-6, track_running_stats=False)
+    if train_gain:
+        nn.init.uniform_(norm.weight)
+    norm.weight.requires_grad_(train_gain)
+    return norm
 
 
 class GaussianNoise(nn.Module):
@@ -66,13 +109,10 @@ class MLPGenerator(nn.Module):
         super().__init__()
         layers = []
         for in_features, out_features in ((self.noise_size, 500), (500, 500)):
-            norm = nn.BatchNorm1d(out_features, eps=1e-6, track_running_stats=False)
-            if train_gain:
-                nn.init.uniform_(norm.weight)
-            norm.weight.requires_grad_(train_gain)
+            norm = norm_of_batch(nn.BatchNorm1d, out_features, train_gain)
             layers += [nn.Linear(in_features, out_features, bias=False), norm, nn.Softplus()]
             nn.init.xavier_uniform_(layers[-3].weight)
-        pixels = weight_normalized(500, math.prod(image_shape), train_scale=True)
+        pixels = weight_normalized(nn.Linear(500, math.prod(image_shape)), train_scale=True)
         nn.init.xavier_uniform_(direction_of(pixels))
         self.layers = nn.Sequential(*layers, pixels, nn.Sigmoid(), nn.Unflatten(1, image_shape))
 
@@ -94,10 +134,10 @@ class MLPDiscriminator(nn.Module):
         sizes = (math.prod(image_shape), 1000, 500, 250, 250, 250)
         hidden = []
         for index, (in_features, out_features) in enumerate(pairwise(sizes)):
-            layer = weight_normalized(in_features, out_features, train_scale=False)
+            layer = weight_normalized(nn.Linear(in_features, out_features), train_scale=False)
             hidden += [GaussianNoise(0.5 if index else 0.3), layer, nn.ReLU()]
         self.hidden = nn.Sequential(*hidden)
-        last = weight_normalized(sizes[-1], num_classes, train_scale=True)
+        last = weight_normalized(nn.Linear(sizes[-1], num_classes), train_scale=True)
         self.last = nn.Sequential(GaussianNoise(0.5), last)
         for layer in chain(self.hidden, self.last):
             if isinstance(layer, nn.Linear):
@@ -111,20 +151,10 @@ class MLPDiscriminator(nn.Module):
         """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
         return self.last(self.features(images))
 
-    @torch.no_grad()
     def initialize(self, images: Tensor) -> None:
-        """Set scales and biases so that every unit, before its ReLU, has mean 0 and variance 1.
-
-        Data-dependent initialization (Salimans and Kingma 2016, section 3), with the noise.
+        """Data-dependent initialization, see `initialize_on_data`.
 
         Args:
-            images: (N, channels, height, width) in [-1, 1]; mean and variance are over these.
+            images: (N, channels, height, width) in [-1, 1].
         """
-        x = (images.flatten(1) + 1) / 2
-        for layer in chain(self.hidden, self.last):
-            x = layer(x)
-            if isinstance(layer, nn.Linear):
-                mean, std = x.mean(dim=0), x.std(dim=0, correction=0)
-                scale_of(layer).div_(std.unsqueeze(1))
-                layer.bias.sub_(mean).div_(std)
-                x = (x - mean) / std
+        initialize_on_data([*self.hidden, *self.last], (images.flatten(1) + 1) / 2)

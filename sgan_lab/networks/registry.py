@@ -18,6 +18,15 @@ DISCRIMINATORS = {
     "strided": "sgan_lab.networks.tutorial.Discriminator",
     "pooling": "sgan_lab.networks.pooling.PoolingDiscriminator",
     "mlp": "sgan_lab.networks.mlp.MLPDiscriminator",
+    "conv9": "sgan_lab.networks.conv9.Conv9Discriminator",
+    "conv13": "sgan_lab.networks.conv13.Conv13Discriminator",
+    "wide_resnet": "sgan_lab.networks.wide_resnet.WideResNet",
+}
+# Of feature matching, by the discriminator of its paper that it belongs to. They are called with
+# (image_shape, train_gain).
+GENERATORS = {
+    "mlp": "sgan_lab.networks.mlp.MLPGenerator",
+    "conv9": "sgan_lab.networks.conv9.Conv9Generator",
 }
 
 

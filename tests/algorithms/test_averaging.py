@@ -22,6 +22,15 @@ def test_average_is_that_of_the_updates_with_weights_falling_by_age():
     assert not any(weight.requires_grad for weight in average.parameters())
 
 
+def test_buffers_are_copied():
+    network = nn.BatchNorm1d(3)
+    average = RunningAverage(network, rate=0.3)
+    network(torch.randn(8, 3) + 5)
+    average.update_parameters(network)
+    assert torch.equal(average.module.running_mean, network.running_mean)
+    assert average.module.num_batches_tracked == 1
+
+
 @pytest.mark.parametrize("rate", [1.0, 5.0])
 def test_a_rate_of_one_or_more_follows_at_once(rate):
     network = nn.Linear(3, 2)

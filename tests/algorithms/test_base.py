@@ -40,7 +40,7 @@ SCALARS = {
 def prepare(folder, name):
     """Leave the configuration of a run of six iterations in its folder."""
     settings = [f"model={name}", "iterations=6", "sample_interval=3", "log_interval=1"]
-    settings += ["data.augmentation=1", f"logger.tensorboard.save_dir={folder}", "seed=3"]
+    settings += ["data/augmentation=digits", f"logger.tensorboard.save_dir={folder}", "seed=3"]
     settings += [f"callbacks.checkpoint.dirpath={folder}/checkpoints"]
     if name.startswith("improved"):
         settings.append("model.discriminator=pooling")

@@ -1,14 +1,17 @@
 import pytest
 
-from sgan_lab.config.schema import VAT, ImageFolder, Root
+from sgan_lab.config.schema import VAT, Augmentation, ImageFolder, Root
+
+GROUPS = ("sweep", "data", "model", "trainer", "logger", "callbacks", "augmentation")
 
 
 def test_help_has_the_meaning_of_each_key_and_nothing_of_hydras(program):
     result = program("model=vat", "data=image_folder", "--help")
     assert result.returncode == 0
-    for prefix, schema in (("", Root), ("data.", ImageFolder), ("model.", VAT)):
+    groups = (("data.", ImageFolder), ("data.augmentation.", Augmentation), ("model.", VAT))
+    for prefix, schema in (("", Root), *groups):
         for name, field in schema.model_fields.items():
-            if name not in ("sweep", "data", "model", "trainer", "logger", "callbacks"):
+            if name not in GROUPS:
                 (line,) = (
                     x for x in result.stdout.splitlines() if x[2:].startswith(f"{prefix}{name}=")
                 )

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.batches import LabeledEpoch, SemiSupervisedBatches
 from sgan_lab.data.containers import scale
 from sgan_lab.errors import ConfigError
@@ -52,7 +53,7 @@ def test_an_epoch_visits_each_labeled_image_once_in_a_new_order():
 def test_views_show_the_same_unlabeled_images_each_augmented_by_itself(augmentation):
     brightness = 10 * torch.arange(20).view(20, 1, 1, 1) + torch.arange(28)  # a slope each
     images = brightness.expand(20, 1, 28, 28).byte()
-    data = replace(make_data(), unlabeled_images=images, augmentation=augmentation)
+    data = replace(make_data(), unlabeled_images=images, augmentation=Augmentation(augmentation))
     torch.manual_seed(0)
     (batch,) = SemiSupervisedBatches(data, 1, views=2)
     first, second = batch.unlabeled_images.chunk(2)

@@ -1,19 +1,23 @@
 import pytest
 import torch
 
+from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.catalog import DATA_SETS
 from sgan_lab.data.load import load
 from sgan_lab.errors import ConfigError
 
 
 def test_what_is_read_is_split_as_asked_and_named_as_in_the_catalog():
-    split = {"labeled_split": "random", "batch_size": 7, "num_validation": 50, "augmentation": 0.5}
+    split = {"labeled_split": "random", "batch_size": 7, "num_validation": 50}
+    split["augmentation"] = {"crop": 0.5}
     data = load("digits", num_labeled=100, label_seed=3, **split)
     assert data.class_names == DATA_SETS["digits"].class_names
-    assert (data.batch_size, data.augmentation) == (7, 0.5)
+    assert (data.batch_size, data.augmentation) == (7, Augmentation(crop=0.5))
     assert data.labeled.labels.bincount().tolist() == [10] * 10
     assert data.validation.labels.bincount().tolist() == [5] * 10
     assert len(data.unlabeled_images) == 1437 - 150
+    split["augmentation"] = 1.5  # of a run before there were other changes
+    assert load("digits", num_labeled=100, **split).augmentation == Augmentation(affine=1.5)
     some = load("digits", num_labeled=30, classes=["3", 5], unlabeled_classes=["7"], **split)
     assert some.class_names == ("3", "5")
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_recorded_names_the_key(graphs):
 
 MODELS = {
     "sgan": [],
-    "improved_sgan": ["data.augmentation=1"],
+    "improved_sgan": ["data/augmentation=digits"],
     "feature_matching": [],
     "bad_gan": ["model.low_density_start=5", "model.density_epochs=1"],
 }

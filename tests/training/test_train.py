@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from sgan_lab.errors import ConfigError, UserError
+from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
 from sgan_lab.evaluation.checksums import damage
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.metrics import METRICS
-from sgan_lab.training.checkpoints import checkpoints, newest_intact
 from tests.steps import cut, train_here
 
 pytestmark = pytest.mark.slow

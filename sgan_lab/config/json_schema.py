@@ -32,19 +32,20 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 def group_schema(group: str) -> dict[str, Any]:
     """The schema of a group: the keys of the class that `_target_` names, or of any without it."""
     classes = CLASSES[group]
+    cases = [
+        {"if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]}}
+        | {"then": class_schema([settings])}
+        for name, settings in classes.items()
+    ]
     settings = {
         "type": "object",
         "properties": {"_target_": ANY_CLASS | {"examples": list(classes)}},
-        "allOf": [
-            {"if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]}}
-            | {"then": class_schema([settings])}
-            for name, settings in classes.items()
-        ],
+        **({"allOf": cases} if cases else {}),
     }
     if group in ("logger", "callbacks"):  # each by a name
         return {"type": "object", "properties": DEFAULTS, "additionalProperties": settings}
     partial = {"if": {"not": {"required": ["_target_"]}}, "then": class_schema(classes.values())}
-    settings["allOf"].append(partial)
+    cases.append(partial)
     return settings
 
 

@@ -74,6 +74,7 @@ def test_a_good_value_is_valid_and_a_bad_one_is_not(schema, good, bad):
 def test_the_committed_schemas_and_editor_settings_are_those_of_this_version():
     """Where this fails: `sgan-lab schema`, which writes schemas/."""
     for name, schema in SCHEMAS.items():
+        Draft202012Validator.check_schema(schema)
         assert json.loads((ROOT / "schemas" / f"{name}.json").read_text()) == schema, name
     assert {path.stem for path in (ROOT / "schemas").iterdir()} == SCHEMAS.keys()
     settings = json.loads((ROOT / ".vscode" / "settings.json").read_text())

@@ -1,6 +1,7 @@
 """The schema of the configuration as JSON schemas, by which an editor completes and checks YAML.
 
-As `sgan-lab schema`: one file for config.yaml and the experiments, one for each group.
+As `sgan-lab schema`: one file for config.yaml, experiments and trials, one for each group. Those of
+this version are in `schemas/` of the repository, where `.vscode/settings.json` names them.
 """
 
 import argparse
@@ -20,30 +21,32 @@ ANY_CLASS = {"type": "string", "description": "class that is made of the setting
 def json_schemas() -> dict[str, dict[str, Any]]:
     """The JSON schema of each kind of file, by name: config, data, model, trainer and so on."""
     groups = {name: group_schema(name) for name in CLASSES}
-    root = {**properties(Root), **groups, **DEFAULTS, "hydra": {"type": "object"}}
+    references = {name: {"$ref": f"{name}.json"} for name in CLASSES}
+    root = {**properties(Root), **references, **DEFAULTS, "hydra": {"type": "object"}}
     config = {"type": "object", "properties": root, "additionalProperties": False}
     shared = class_schema([*CLASSES["data"].values(), *CLASSES["model"].values()])
-    schemas = {"config": config, **groups, "trial": config, "shared": shared}
-    schemas["augmentation"] = class_schema([Augmentation])
+    augmentation = class_schema([Augmentation])
+    schemas = {"config": config, **groups, "shared": shared, "augmentation": augmentation}
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
 
 
 def group_schema(group: str) -> dict[str, Any]:
     """The schema of a group: the keys of the class that `_target_` names, or of any without it."""
     classes = CLASSES[group]
+    cases = [
+        {"if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]}}
+        | {"then": class_schema([settings])}
+        for name, settings in classes.items()
+    ]
     settings = {
         "type": "object",
         "properties": {"_target_": ANY_CLASS | {"examples": list(classes)}},
-        "allOf": [
-            {"if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]}}
-            | {"then": class_schema([settings])}
-            for name, settings in classes.items()
-        ],
+        **({"allOf": cases} if cases else {}),
     }
     if group in ("logger", "callbacks"):  # each by a name
         return {"type": "object", "properties": DEFAULTS, "additionalProperties": settings}
     partial = {"if": {"not": {"required": ["_target_"]}}, "then": class_schema(classes.values())}
-    settings["allOf"].append(partial)
+    cases.append(partial)
     return settings
 
 
@@ -57,6 +60,7 @@ def class_schema(classes: Any) -> dict[str, Any]:
     refused = dict.fromkeys(Trainer.in_place_of, False) if Trainer in classes else {}
     return {
         "properties": {"_target_": ANY_CLASS, **DEFAULTS, **keys, **refused},
+        "patternProperties": {"^_.*_$": {}},  # of Hydra, such as _recursive_
         "additionalProperties": Trainer in classes,
     }
 
@@ -89,13 +93,19 @@ def main() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, schema in json_schemas().items():
-            (folder / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n")
+            (folder / f"{name}.json").write_text(json.dumps(schema) + "\n")
     except OSError as error:
         sys.exit(str(error))
     print(f"Written: {', '.join(f'{folder}/{name}.json' for name in json_schemas())}")
     print(f"An editor checks a file that begins with # yaml-language-server: $schema={folder}/...")
     print("or, for all files (VS Code's YAML extension, settings.json):")
+    print(json.dumps(editor_settings(str(folder)), indent=2))
+
+
+def editor_settings(folder: str) -> dict[str, Any]:
+    """The settings of VS Code by which its YAML extension uses the schemas in a folder."""
     files = {f"{folder}/{name}.json": [f"conf/{name}/*.yaml"] for name in json_schemas()}
     files[f"{folder}/augmentation.json"] = ["conf/data/augmentation/*.yaml"]
-    files[f"{folder}/config.json"] = ["conf/config.yaml", "conf/experiment/*.yaml"]
-    print(json.dumps({"yaml.schemas": files}, indent=2))
+    names = ("config", "experiment/*", "trial/*")
+    files[f"{folder}/config.json"] = [f"conf/{name}.yaml" for name in names]
+    return {"yaml.schemas": files}

@@ -118,11 +118,14 @@ class Validation(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate and log."""
-        if self.images is None or not trainer.is_global_zero:
+        if self.images is None:
             return
-        self.images = self.images.to(module.device)
-        metrics = measure(evaluate(module, self.images, self.class_names))
-        values = {f"validation/{name}": value for name, value in scalars(metrics).items()}
-        self.log_dict(values, logger=False, rank_zero_only=True)  # for callbacks that watch them
+        values: dict[str, float] = {}
+        if trainer.is_global_zero:
+            self.images = self.images.to(module.device)
+            metrics = measure(evaluate(module, self.images, self.class_names))
+            values = {f"validation/{name}": value for name, value in scalars(metrics).items()}
+        values = trainer.strategy.broadcast(values)
+        self.log_dict(values, logger=False, sync_dist=True)  # for callbacks that watch them
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

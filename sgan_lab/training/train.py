@@ -22,7 +22,7 @@ from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.errors import ConfigError
 from sgan_lab.evaluation.checkpoint_files import iteration_of, newest_intact
 from sgan_lab.evaluation.classifier import load_classifier
-from sgan_lab.evaluation.metrics import single_metrics
+from sgan_lab.evaluation.metrics import METRICS, single_metrics
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
@@ -84,7 +84,8 @@ def train_as(
     callbacks.sort(key=lambda each: isinstance(each, Checkpoints))  # with the others' last states
     check_watched(callbacks, data.class_names)
     for name in config.metrics:
-        resolve_name(name)  # registers it
+        if resolve_name(name).__name__ not in METRICS:  # which its module registers
+            raise ConfigError("metrics", name, "must be a function with @metric")
     checkpoint = newest_checkpoint(callbacks, config, data.class_names)
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)

@@ -1,7 +1,13 @@
 import pytest
 from omegaconf import OmegaConf
 
-from sgan_lab.config.files import MAX_BYTES, load_config, load_run_config
+from sgan_lab.config.files import (
+    CONFIG_PATH,
+    MAX_BYTES,
+    load_config,
+    load_run_config,
+    with_own_files,
+)
 from sgan_lab.errors import DataError
 from tests.builders import bomb
 
@@ -48,3 +54,16 @@ def test_a_run_of_version_0_1_is_named_as_one(tmp_path, content):
     content["data"] = {"_target_": "sgan_lab.data.load.load"}
     OmegaConf.save(content, tmp_path / "config.yaml")
     assert load_run_config(tmp_path) == content
+
+
+def test_the_current_folders_own_conf_is_searched_but_not_to_go_on_with_a_run(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert with_own_files(["seed=1"]) == ["seed=1"]
+    (tmp_path / "conf").mkdir()
+    assert with_own_files(["-m", "seed=1,2"]) == ["--config-dir=conf", "-m", "seed=1,2"]
+    for arguments in (["--config-dir", "x"], ["-cd=x"], ["resume=x"], ["seed=1", "sweep.resume=x"]):
+        assert with_own_files(arguments) == arguments
+    monkeypatch.chdir(CONFIG_PATH.parent)  # the package's own
+    assert with_own_files(["seed=1"]) == ["seed=1"]

@@ -203,6 +203,12 @@ HOSTILE = [
     ["+callbacks.x._target_=sgan_lab.jobs.sweep.clear"],
     ["+callbacks.x={a: [{_target_: torch.load}]}"],
     ["data._target_=mine.data,other.data"],
+    ["model.discriminator=evil.Net"],
+    ["model.discriminator=mlp,evil.Net"],
+    ["model.discriminator=${data.root}", "data.root=evil.Net"],
+    ["metrics=[evil.metric]"],
+    ["data.source={_target_: evil.load}"],
+    ["logger.mlflow.tracking_uri=http://evil"],
     ["+callbacks.x={_target_: '${y}'}"],
     ["model=../../evil"],
     ["experiment=/tmp/evil"],
@@ -235,6 +241,7 @@ def test_a_strangers_override_that_could_do_harm_is_refused(tmp_path, task):
             ["model._target_=mine.Model", "+callbacks.x._target_=mine.x.Callback"],
             ["model._target_="],
         ),
+        (["model.discriminator=mine.Net", "metrics=[mine.best]"], ["model.discriminator=mine.Net"]),
         (["callbacks.checkpoint.dirpath=/home"], ["callbacks.checkpoint.dirpath=/home"]),
     ],
 )
@@ -248,6 +255,7 @@ def test_what_the_user_names_again_is_allowed(tmp_path, task, again):
 @pytest.mark.parametrize(
     "task",
     [
+        ["model=sgan", "model.discriminator=mlp", "logger=[tensorboard,csv]", "metrics=[]"],
         ["model=vat", "data.root=../data", "data.classes=[3,5]", "experiment=best"],
         ["model.learning_rate=${model.weight}", "+trainer.max_time=${now:%d}:00:00:00"],
         ["+callbacks.x._target_=pytorch_lightning.callbacks.LearningRateMonitor"],

@@ -86,7 +86,11 @@ def test_processes_draw_their_own_batches_and_learn_from_all_of_them(tmp_path):
     "model",
     [
         ["iterations=5", "sample_interval=2", "log_interval=2"],
-        ["model=supervised", "model.epochs=1"],
+        [
+            *["model=supervised", "model.epochs=3", "data.num_validation=50"],
+            "+callbacks=[early_stopping,best_checkpoint]",
+            "+callbacks.early_stopping.stopping_threshold=0.0",  # ends after the first epoch
+        ],
     ],
 )
 def test_a_run_in_two_processes_leaves_its_results_once(command_line, tmp_path, model):

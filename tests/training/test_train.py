@@ -192,6 +192,7 @@ LOGITS = "labeled_logits_and_unlabeled_loss must return logits (N, classes)"
         (["Refusing"], "own_code.Refusing.__init__ (own_code.py, line"),
         (["Painter"], "generated images of 2 images must have the shape (2, 1, 28, 28), not (2, "),
         (["Good", "+callbacks.shout._target_=own_code.Shout"], "own_code.Shout.on_train_epoch_end"),
+        (["Good", "metrics=[own_code.load]"], "metrics=own_code.load: must be a function with"),
         (["Good", "data=own", "data.source._target_=own_code.load"], "own_code.load (own_code.py"),
     ],
 )

@@ -146,7 +146,8 @@ def check_sgan(sgan, improvements, monkeypatch):
                     loss = loss + 3 * ((logits.softmax(1) - target) ** 2).mean()
                 if step == 1 and "propagation_weight" in improvements and done < 0.5 * 5:
                     guesses = propagated_labels(data)[unlabeled]
-                    loss = loss - 2 * (guesses * logits.log_softmax(1)).sum(1).mean()
+                    of_guess = logits.log_softmax(1)[range(len(guesses)), guesses]
+                    loss = loss - 2 * of_guess[guesses >= 0].sum() / len(guesses)
                 gradients = torch.autograd.grad(loss, discriminator)
                 gradients_of_steps.append(gradients)
                 if "joint_update" not in improvements:

@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from scipy.stats import entropy
 from sklearn.decomposition import PCA
@@ -25,6 +26,8 @@ NEIGHBORS = 5
 SPREADING = 0.99  # alpha of Zhou et al.
 STEPS = 100
 BALANCING_STEPS = 20
+KEPT = 0.8  # of the guesses, the most certain ones
+NO_GUESS = -1
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +52,12 @@ class LabelPropagation:
         return iteration < self.iterations
 
     def loss(self, logits: Tensor, guesses: Tensor) -> Tensor:
-        """Weighted cross-entropy of logits (N, classes) with `propagated_labels` (N, classes)."""
-        return self.weight * -(guesses * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        """Weighted cross-entropy of logits (N, classes) with `propagated_labels` (N,).
+
+        Images without a guess count in the mean, with a loss of 0.
+        """
+        loss = F.cross_entropy(logits, guesses, ignore_index=NO_GUESS, reduction="sum")
+        return self.weight * loss / len(guesses)
 
 
 def propagated_labels(data: SemiSupervisedData) -> Tensor:
@@ -60,9 +67,8 @@ def propagated_labels(data: SemiSupervisedData) -> Tensor:
         data: with N unlabeled images.
 
     Returns:
-        Class probabilities times certainty, (N, classes). The certainty of an image, which is the
-        sum of its row, is 1 where one class is certain and 0 where all are equally probable (Iscen
-        et al., equation 7). The classes are as frequent as among the labels.
+        Labels (N,); `NO_GUESS` for the least certain fifth, by the entropy of the class
+        probabilities. The classes are about as frequent as among the labels.
     """
     images = torch.cat([data.labeled.images, data.unlabeled_images]).flatten(1)
     log.info("Labels are propagated to %d images.", len(data.unlabeled_images))
@@ -76,13 +82,15 @@ def propagated_labels(data: SemiSupervisedData) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # so many steps are enough
         spreading.fit(points, labels)
-    guesses = np.zeros((len(data.unlabeled_images), len(data.class_names)))
-    guesses[:, spreading.classes_] = spreading.label_distributions_[num_labeled:]
-    guesses[guesses.sum(axis=1) == 0] = 1 / guesses.shape[1]  # no label has come that far
-    frequencies = np.bincount(labels[:num_labeled], minlength=guesses.shape[1]) / num_labeled
-    guesses = balanced(guesses, frequencies)
-    certainty = 1 - entropy(guesses, axis=1, keepdims=True) / np.log(guesses.shape[1])
-    return torch.from_numpy(guesses * certainty).float().to(data.unlabeled_images.device)
+    probabilities = spreading.label_distributions_[num_labeled:]
+    is_reached = probabilities.any(axis=1)
+    probabilities[~is_reached] = 1 / len(spreading.classes_)
+    _, counts = np.unique(labels[:num_labeled], return_counts=True)
+    probabilities = balanced(probabilities, counts / num_labeled)
+    entropies = entropy(probabilities, axis=1)
+    is_certain = is_reached & (entropies <= np.quantile(entropies, KEPT))
+    guesses = np.where(is_certain, spreading.classes_[probabilities.argmax(axis=1)], NO_GUESS)
+    return torch.from_numpy(guesses).to(data.unlabeled_images.device)
 
 
 def neighbor_graph(points: np.ndarray) -> csr_matrix:
@@ -92,12 +100,12 @@ def neighbor_graph(points: np.ndarray) -> csr_matrix:
     return graph.maximum(graph.T)
 
 
-def balanced(guesses: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+def balanced(probabilities: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
     """Class probabilities (N, classes), scaled by class so that their means are `frequencies`.
 
     The iteration of Sinkhorn and Knopp 1967.
     """
     for _ in range(BALANCING_STEPS):
-        guesses = guesses * (frequencies / guesses.mean(axis=0).clip(1e-12))
-        guesses = guesses / guesses.sum(axis=1, keepdims=True)
-    return guesses
+        probabilities = probabilities * (frequencies / probabilities.mean(axis=0))
+        probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return probabilities

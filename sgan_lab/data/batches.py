@@ -36,7 +36,7 @@ class SemiSupervisedBatch(NamedTuple):
 
 
 class GuessedBatch(NamedTuple):
-    """A `SemiSupervisedBatch` with a guess for each unlabeled image, (N, classes)."""
+    """A `SemiSupervisedBatch` with a label for each unlabeled image that was guessed, (N,)."""
 
     labeled_images: Tensor
     labels: Tensor
@@ -54,7 +54,8 @@ class SemiSupervisedBatches:
         views: views of the unlabeled images, see `SemiSupervisedBatch`.
 
     Attributes:
-        guesses: for all unlabeled images, (N, classes); if there are any, each batch has its own.
+        guesses: labels of all unlabeled images that were guessed, (N,); if there are any, each
+            batch has its own.
 
     Raises:
         ConfigError: there are no unlabeled images.

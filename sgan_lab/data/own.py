@@ -1,7 +1,7 @@
 """Images of a function or class of the user's own, with splits, classes and augmentation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
-from sgan_lab.data.splits import split_training_set
+from sgan_lab.data.splits import listed_images, split_training_set
 from sgan_lab.errors import ConfigError, DataError
 
 KEYS = ("train", "test", "unlabeled", "class_names")
@@ -19,6 +19,7 @@ MIN_SIZE = 4  # pixels, of the networks
 
 def own_data(
     source: Mapping[str, Any],
+    labeled_list: str | None = None,
     classes: Sequence[str | int] | None = None,
     unlabeled_classes: Sequence[str | int] | None = None,
     **split: Any,
@@ -33,6 +34,7 @@ def own_data(
 
     Args:
         source: the dotted name of the function as `_target_`, and its arguments.
+        labeled_list: a file that lists the labeled images, by their indices in `train`.
         classes: see `split_training_set`.
         unlabeled_classes: see `split_training_set`.
         split: its other arguments, from `num_labeled` on.
@@ -52,11 +54,10 @@ def own_data(
     if len(set(names)) != len(names) or len(names) < 2:
         raise DataError(f"{name}: class_names must be 2 or more different names, not {names}.")
     unlabeled = parts.get("unlabeled")
-    unlabeled = (
-        train.images[:0] if unlabeled is None else images_of(unlabeled, f"{name}: unlabeled")
-    )
+    if unlabeled is not None:
+        unlabeled = images_of(unlabeled, f"{name}: unlabeled")
     for key, images in (("test", test.images), ("unlabeled", unlabeled)):
-        if images.shape[1:] != train.images.shape[1:]:
+        if images is not None and images.shape[1:] != train.images.shape[1:]:
             shapes = f"{tuple(images.shape[1:])}, those of train {tuple(train.images.shape[1:])}"
             raise DataError(f"{name}: images of {key} have the shape {shapes}.")
     for key, labels in (("train", train.labels), ("test", test.labels)):
@@ -66,10 +67,17 @@ def own_data(
     for key, chosen in (("classes", classes), ("unlabeled_classes", unlabeled_classes)):
         if unknown := [each for each in chosen or () if str(each) not in names]:
             raise ConfigError(f"data.{key}", unknown, f"must be of {', '.join(names)}")
-    data = split_training_set(
-        train, test, names, classes=classes, unlabeled_classes=unlabeled_classes, **split
+    if labeled_list is not None:
+        split["listed"] = listed_images(Path(labeled_list), len(train.labels))
+    return split_training_set(
+        train,
+        test,
+        names,
+        classes=classes,
+        unlabeled_classes=unlabeled_classes,
+        more_unlabeled=unlabeled,
+        **split,
     )
-    return replace(data, unlabeled_images=torch.cat([unlabeled, data.unlabeled_images]))
 
 
 def labeled_images(part: Any, name: str) -> LabeledImages:

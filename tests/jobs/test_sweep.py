@@ -210,15 +210,6 @@ def test_optuna_maximizes_the_chosen_metric_on_the_validation_images(command_lin
     assert len(rates) == 2
 
 
-def test_a_search_whose_trials_all_fail_is_one_line(command_line, tmp_path):
-    arguments = ["experiment=tune_sgan", "hydra.sweeper.n_trials=1", "hydra.sweep.dir=sweep"]
-    result = command_line(*arguments, SGAN_LAB_DATA=str(tmp_path / "absent"))
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout + result.stderr
-    assert "ValueError: No trials are completed yet.\n" in result.stderr
-    assert "1 of 1 runs have no result" in result.stdout
-
-
 @pytest.mark.parametrize(
     ("num_parallel", "num_threads", "message"),
     [

@@ -32,7 +32,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from sgan_lab.config.checks import EXPLAINED, check_values, explain
 from sgan_lab.config.files import CONFIG_PATH, load_config
 from sgan_lab.config.schema import CLASSES, Root, Sweep
-from sgan_lab.data.image_files import read_image
+from sgan_lab.data.image_files import read_images
 from sgan_lab.data.torchvision_sets import check_idx_file
 from sgan_lab.errors import DataError
 from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
@@ -253,7 +253,7 @@ def test_images(drawn, folder):
     path = folder / "image.png"
     path.write_bytes(content)
     with taken_or_refused(path):
-        image = read_image(path, 8, 6, channels)
+        (image,) = read_images([path], (8, 6), channels)
         assert (image.dtype, image.shape) == (torch.uint8, (channels, 8, 6))
 
 

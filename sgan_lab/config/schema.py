@@ -159,7 +159,7 @@ class CatalogData(Data):
 class ImageFolder(Data):
     """Images of the user's own."""
 
-    root: Text = Field(description="folder that holds labeled/, unlabeled/ and test/")
+    root: Text = Field(description="folder of the images")
     labels: Text | None = Field(
         ABSENT, description="CSV file of the columns file,class in place of labeled/ and unlabeled/"
     )

@@ -95,6 +95,15 @@ OTHER_GROUPS = [
         ["data=image_folder", "data.root=x", "data.test_fraction=1"],
         "data.test_fraction=1: must be a number > 0 and < 1",
     ),
+    (["data.augmentation=1"], "data.augmentation=1: must be a group of settings"),
+    (
+        ["data/augmentation=photo"],
+        "must be one of digits, none, photos, strong. Did you mean photos",
+    ),
+    (
+        ["data.augmentation.crop=0.6"],
+        "data.augmentation.crop=0.6: must be a number >= 0 and <= 0.5",
+    ),
     (["data=image_folder"], "data.root=???: has no default and must be given"),
     (["data=image_folder", "data.root=x", "data.channels=2"], "must be one of 1, 3"),
     (
@@ -244,7 +253,10 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("option", ["model", "data", "trainer", "callbacks", "logger", "trial"])
+OPTIONS = ["model", "data", "data/augmentation", "trainer", "callbacks", "logger", "trial"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_a_group_passes(option, monkeypatch):
     monkeypatch.setattr(checks, "find_spec", lambda _: True)  # of loggers that are not installed
     with initialize_config_dir(str(CONFIG_PATH), version_base="1.3"):

@@ -12,6 +12,7 @@ def test_settings_are_flat_name_their_group_and_stand_once():
         "data": {
             "_target_": "sgan_lab.data.image_folder.image_folder",
             "image_size": [8, 9],
+            "augmentation": {"affine": 1, "flip": False},
             "num_labeled": None,
         },
     }
@@ -22,6 +23,8 @@ def test_settings_are_flat_name_their_group_and_stand_once():
         "model.rate": 0.1,
         "data": "image_folder",
         "data.image_size": "[8, 9]",
+        "data.augmentation.affine": 1,
+        "data.augmentation.flip": False,
         "data.num_labeled": None,
     }
 

@@ -1,5 +1,7 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -46,7 +48,6 @@ def test_pictures_are_read_once_and_then_recalled_with_what_is_broken(pictures, 
     assert read(pictures) == first
     assert len(readings) == 1
     assert len(list((tmp_path / "cache").iterdir())) == 1
-    assert read(pictures[:4] + pictures[4:]) == first
     read_or_recall(pictures[:4], pictures[0].parent, (4, 4), 1)  # too few
     assert len(readings) == 2
     assert len(list((tmp_path / "cache").iterdir())) == 1
@@ -92,8 +93,6 @@ def test_a_file_of_other_pixels_is_not_taken(pictures, readings, tmp_path):
 
 
 def test_a_pickle_is_never_loaded(pictures, tmp_path):
-    import numpy as np
-
     class Bomb:
         def __reduce__(self):
             return (exec, (f"open({str(tmp_path / 'executed')!r}, 'w')",))
@@ -103,6 +102,27 @@ def test_a_pickle_is_never_loaded(pictures, tmp_path):
     np.savez(file, images=np.array([Bomb()], dtype=object), broken=[], reasons=[])
     assert read(pictures) == first
     assert not (tmp_path / "executed").exists()
+
+
+def test_an_interrupted_writing_leaves_nothing(pictures, readings, tmp_path, monkeypatch):
+    def interrupt(path, **_):
+        path.write_bytes(b"a part")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache.np, "savez", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            read(pictures)
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert read(pictures)[0] == [0, 10, 20, 40]
+    assert len(readings) == 2
+
+
+def test_jobs_that_start_together_each_have_the_pictures(pictures, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: read(pictures), range(8)))
+    assert all(each == found[0] for each in found)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(pictures, tmp_path, caplog):

@@ -20,7 +20,7 @@ from torch import Tensor
 from sgan_lab.config.checks import check_values
 from sgan_lab.data.arrays import array_images
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
-from sgan_lab.errors import UserError
+from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.evaluation.classifier import Classifier
 from sgan_lab.interface import hydra_as_on_the_command_line
 from sgan_lab.training.callbacks import ProgressBar
@@ -172,6 +172,8 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
         with hydra_as_on_the_command_line():
             config = hydra.compose("config", overrides)
             check_values(config)
+        if (devices := config.trainer.get("devices", 1)) != 1:
+            raise ConfigError("trainer.devices", devices, "must be 1 for an estimator")
         return config
 
     def _train(self, config: DictConfig, data: SemiSupervisedData) -> Classifier:
@@ -181,6 +183,7 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             pl.seed_everything(config.seed, verbose=False)
             os.environ.pop("PL_GLOBAL_SEED")  # see `sgan_lab.training.train`
             algorithm = build_algorithm(config, data)
+            interruption = Interruption()
             trainer: pl.Trainer = instantiate(
                 config.trainer,
                 **environment(config.trainer),
@@ -191,13 +194,14 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
                     History(None),
                     *([ProgressBar()] if self.verbose else []),
                     *([RecordIterations()] if config.cuda_graph else []),
-                    Interruption(),
+                    interruption,
                 ],
             )
             data = data.to(trainer.strategy.root_device)
             batches = algorithm.batches(data, config.sample_interval)
             algorithm.prepare(data)
             trainer.fit(algorithm, batches)
+            interruption.end_if_received()
         return Classifier(
             algorithm.classifier.cpu().eval(),
             data.image_shape,

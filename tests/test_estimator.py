@@ -160,6 +160,7 @@ def test_unlabeled_images_are_learned_from():
         ({}, np.full((4, 8, 8), np.nan), "NaN"),
         ({"model": "sgam"}, np.zeros((4, 8, 8)), "model=sgam: must be one of"),
         ({"iterations": 0}, np.zeros((4, 8, 8)), "iterations=0: must be an integer"),
+        ({"overrides": ["trainer=ddp"]}, np.zeros((4, 8, 8)), "trainer.devices=2: must be 1"),
         ({"overrides": ["seed=1"]}, np.zeros((4, 8, 8)), "seed=1 must begin with one of model."),
     ],
 )

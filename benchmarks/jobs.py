@@ -1,6 +1,6 @@
 """Hundreds of jobs: `python benchmarks/jobs.py sweep`, or resume, report, predict, tensorboard.
 
-Each prints seconds, processor time with that of all processes, and the peak memory of the first.
+Each prints seconds, processor time and peak memory, without those of a sweep's jobs.
 `sweep` trains its jobs; for the others, one run of a second is copied as often as asked for.
 """
 

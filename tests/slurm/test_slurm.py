@@ -275,11 +275,12 @@ def test_a_killed_job_is_one_line(tmp_path, killed):
     assert states(sweep)["iterations=20"] == "finished"
 
 
-def test_forty_tiny_jobs(command_line, tmp_path):
+def test_forty_tiny_jobs(tmp_path):
     seeds = ",".join(map(str, range(40)))
     two_at_once = "hydra.launcher.array_parallelism=2"
-    result = command_line("-m", *SHORT, f"seed={seeds}", *SLURM, two_at_once)
-    assert (result.returncode, result.stderr) == (0, "")
+    with started(tmp_path, "-m", *SHORT, f"seed={seeds}", *SLURM, two_at_once) as process:
+        output, errors = process.communicate(timeout=1800)
+    assert (process.returncode, errors) == (0, ""), output
     assert list(states(tmp_path / "sweep").values()) == ["finished"] * 40
 
 

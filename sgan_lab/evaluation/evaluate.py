@@ -129,7 +129,7 @@ def run_test_set(
         raise DataError(
             f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
         )
-    for key, name in code_names(nodes(settings)):
+    for key, name in code_names(nodes({"source": settings.get("source")})):
         if not is_trusted(name, set(trusted)):
             raise DataError(
                 f"{path}: data.{key}={name} is not of sgan_lab. If you trust the code of that "

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from sgan_lab.errors import DataError
 from sgan_lab.training.loggers import make_loggers
+from tests.processes import wait_for
 from tests.steps import cut, train_here
 
 RUN = ["model=pi_model", "iterations=4", "sample_interval=2", "data.num_labeled=20"]
@@ -37,10 +38,14 @@ def test_mlflow_goes_on_with_the_record_of_the_run(tmp_path, monkeypatch):
 
 
 def wandb_records(file):
-    """What W&B has kept for a later upload: its messages in a log of LevelDB's format."""
+    """What W&B has kept for a later upload: its messages in a log of LevelDB's format.
+
+    Its own process writes them, also after the run has ended; until all are there, none.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, position, message = file.read_bytes(), 7, b""  # after the header
+    records = []
     while position + 7 <= len(content):
         if (left := 32768 - position % 32768) < 7:  # the end of a block is not used
             position += left
@@ -52,8 +57,9 @@ def wandb_records(file):
         message += content[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # whole, or the last part
-            yield Record.FromString(message)
+            records.append(Record.FromString(message))
             message = b""
+    return records if records and records[-1].WhichOneof("record_type") == "exit" else []
 
 
 @pytest.mark.slow
@@ -64,9 +70,10 @@ def test_wandb_goes_on_with_the_record_of_the_run_without_a_network(tmp_path, mo
     metrics, folder = interrupted_and_resumed(tmp_path / "run", *arguments)
     run_id = (folder / "wandb_id.txt").read_text().strip()
     steps, last = [], {}
-    for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):  # of both processes
+    (first,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
+    for file in (first, max(folder.glob("wandb/offline-run-*/*.wandb"))):
         assert file.stem == f"run-{run_id}"
-        for record in wandb_records(file):
+        for record in wait_for(lambda file=file: wandb_records(file)):
             items = {each.key or each.nested_key[0]: each for each in record.history.item}
             values = {name: json.loads(each.value_json) for name, each in items.items()}
             last |= values

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sgan_lab.config.checks import check_values
 from sgan_lab.data.arrays import array_images
+from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.evaluation.classifier import Classifier
@@ -47,8 +48,8 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
         model: as `model=` on the command line, such as "improved_sgan", "sgan", "vat" or
             "supervised".
         iterations: of training; "supervised" has `model.epochs` instead, see `overrides`.
-        augmentation: strength of the random shifts, turns and shears of training images; 0 for
-            none, as where a mirrored or turned image has another class.
+        augmentation: random changes of training images, as `data/augmentation=` on the command
+            line: "none", "digits", "photos" or "strong".
         image_shape: (height, width) or (height, width, channels) of the rows of a table; None
             where images are arrays.
         random_state: an integer is the seed of a run.
@@ -67,7 +68,7 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
         model: str = "improved_sgan",
         *,
         iterations: int = 1000,
-        augmentation: float = 1.0,
+        augmentation: str = "digits",
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
         overrides: Sequence[str] = (),
@@ -114,7 +115,7 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             validation=None,
             class_names=tuple(map(str, classes)),
             batch_size=config.data.batch_size,
-            augmentation=config.data.augmentation,
+            augmentation=Augmentation(**config.data.augmentation),
         )
         self.classifier_ = self._train(config, data)
         self.classes_ = classes
@@ -168,7 +169,7 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
         else:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
         overrides = [f"model={self.model}", f"iterations={self.iterations}", "data=digits"]
-        overrides += [f"data.augmentation={self.augmentation}", f"seed={seed}", *self.overrides]
+        overrides += [f"data/augmentation={self.augmentation}", f"seed={seed}", *self.overrides]
         with hydra_as_on_the_command_line():
             config = hydra.compose("config", overrides)
             check_values(config)

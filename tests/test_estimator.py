@@ -65,7 +65,7 @@ def test_scikit_learns_checks(estimator, check):
 @pytest.mark.slow
 def test_scikit_learns_check_of_learning():
     longer = [*ONE_THREAD, "model.epochs=10", "model.learning_rate=0.01"]
-    estimator = after_reshaping(model="supervised", augmentation=0, overrides=longer)
+    estimator = after_reshaping(model="supervised", augmentation="none", overrides=longer)
     check_classifiers_train("Pipeline", estimator)
 
 
@@ -75,7 +75,7 @@ def test_it_trains_as_a_run_does(whole_run):
     images = torch.cat([data.labeled.images, data.unlabeled_images])[:, 0].numpy()
     labels = np.append(data.labeled.labels.numpy(), [-1] * len(data.unlabeled_images))
     estimator = SGANClassifier(
-        "sgan", iterations=40, augmentation=0, random_state=3, overrides=ONE_THREAD
+        "sgan", iterations=40, augmentation="none", random_state=3, overrides=ONE_THREAD
     ).fit(images, labels)
     trained = sgan_lab.load(whole_run).classifier.network.state_dict()
     for name, weight in estimator.classifier_.network.state_dict().items():

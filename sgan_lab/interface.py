@@ -5,7 +5,7 @@ Only light imports here, as in `sgan_lab.run`: a mistake is answered before torc
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,8 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from sgan_lab.config.checks import EXPLAINED, explain
-from sgan_lab.config.files import CONFIG_PATH, load_run_config
+from sgan_lab.config.files import CONFIG_PATH, load_run_config, with_own_files
+from sgan_lab.config.own import find_own_modules, trusted
 from sgan_lab.errors import ConfigError, DataError, UserError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.checks import check_run
@@ -45,9 +46,11 @@ class Run:
 
     Attributes:
         folder: of the run.
+        trust: packages of the user's whose networks the classifier may be of.
     """
 
     folder: Path
+    trust: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
@@ -127,11 +130,15 @@ class Run:
         from sgan_lab.evaluation.checkpoint_files import find_checkpoint
         from sgan_lab.evaluation.classifier import load_classifier
 
-        return load_classifier(find_checkpoint(self.folder))
+        return load_classifier(find_checkpoint(self.folder), trusted(self.trust))
 
 
-def load(folder: str | Path) -> Run:
+def load(folder: str | Path, trust: Sequence[str] = ()) -> Run:
     """The run in a folder, in whatever state it is. Nothing in the folder is executed.
+
+    Args:
+        folder: of the run.
+        trust: packages of yours whose networks the run's classifier may be of.
 
     Raises:
         DataError: the folder holds no run, or one of version 0.1.
@@ -140,7 +147,7 @@ def load(folder: str | Path) -> Run:
     if not (folder / "config.yaml").is_file():
         raise DataError(f"{folder} holds no run: there is no config.yaml.")
     load_run_config(folder)  # which says whether it is of this version
-    return Run(folder)
+    return Run(folder, tuple(trust))
 
 
 def train(
@@ -174,7 +181,9 @@ def train(
             raise UserError(f"config_dir={config_dir}: is no folder.")
         arguments.append(f"--config-dir={config_dir}")
     with hydra_as_on_the_command_line():
-        options = get_args_parser().parse_args(complete_arguments(arguments))
+        find_own_modules()
+        arguments = complete_arguments(with_own_files(arguments))
+        options = get_args_parser().parse_args(arguments)
         arguments = list(options.overrides)
         if options.config_dir:
             path = Path(options.config_dir).absolute()
@@ -190,7 +199,9 @@ def train(
         finally:
             owner.release(Path(config.hydra.run.dir))
         job.return_value  # noqa: B018  # raises what the run has raised
-    return Run(Path(job.hydra_cfg.hydra.runtime.output_dir))
+    own = [str(config.model.get("discriminator"))]
+    trust = tuple(name.split(".")[0] for name in own if "." in name)
+    return Run(Path(job.hydra_cfg.hydra.runtime.output_dir), trust)
 
 
 def run_here(config: DictConfig) -> None:

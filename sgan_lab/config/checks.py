@@ -15,7 +15,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sgan_lab.config.files import PACKAGE
+from sgan_lab.config.files import CONFIG_PATH, PACKAGE
 from sgan_lab.config.own import own_object, own_settings
 from sgan_lab.config.settings import LOADER
 from sgan_lab.config.targets import PLACES, TARGET, is_in, nodes
@@ -179,6 +179,9 @@ def check_settings(
             raise ConfigError(key, value, f"is no key {owner}. {hint}") from error
         if value == "???":
             raise ConfigError(key, value, "has no default and must be given") from error
+        group = key.replace(".", "/")
+        if options := sorted(file.stem for file in (CONFIG_PATH / group).glob("*.yaml")):
+            raise ConfigError(key, value, f"is a group: {group}={'|'.join(options)}") from error
         field = of_kind.model_fields[name].rebuild_annotation()
         raise ConfigError(key, value, f"must be {allowed(field)}") from error
 

@@ -95,7 +95,10 @@ OTHER_GROUPS = [
         ["data=image_folder", "data.root=x", "data.test_fraction=1"],
         "data.test_fraction=1: must be a number > 0 and < 1",
     ),
-    (["data.augmentation=1"], "data.augmentation=1: must be a group of settings"),
+    (
+        ["data.augmentation=1"],
+        "data.augmentation=1: is a group: data/augmentation=digits|none|photos|strong",
+    ),
     (
         ["data/augmentation=photo"],
         "must be one of digits, none, photos, strong. Did you mean photos",

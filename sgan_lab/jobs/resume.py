@@ -237,7 +237,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def complete_settings(sweep_folder: Path) -> set[frozenset[tuple[str, Any]]]:
-    """The settings of each complete run of a sweep, under whatever name, see `settings_of`.
+    """The settings of each complete run of a sweep, under whatever name, see `flat_settings`.
 
     Raises:
         DataError: one is damaged, or of version 0.1.

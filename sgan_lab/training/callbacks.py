@@ -93,9 +93,8 @@ class SampleGrid(Callback):
                 logger.experiment.add_image("generator/images", grid, trainer.global_step)
         is_due = trainer.global_step - max(self.over_time, default=0) >= trainer.max_steps / ROWS
         if is_due or trainer.global_step == trainer.max_steps:
-            self.over_time[trainer.global_step] = (
-                images[:COLUMNS].cpu().clone()
-            )  # not with all others
+            # A copy, since a checkpoint would store all images of which these are a view.
+            self.over_time[trainer.global_step] = images[:COLUMNS].cpu().clone()
 
     def on_train_end(self, trainer: Trainer, *_: object) -> None:
         """Draw the images over time."""

@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from filelock import FileLock
 
 from sgan_lab import run
 from sgan_lab.evaluation.checkpoint_files import checkpoints
+from sgan_lab.terminal import TerminalHandler
 from tests.processes import RUN, TINY, WHOLE_OUTPUT
 
 RUNS = {"command_line", "baseline_run", "checkpoint", "whole_run"}  # fixtures that train, or can
@@ -18,6 +20,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if RUNS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_another_test():
+    """Take away the handlers of a run that logged in this process, and its level."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for handler in logging.root.handlers[:]:
+        if handler not in handlers and isinstance(handler, TerminalHandler | logging.FileHandler):
+            logging.root.removeHandler(handler)
+            handler.close()
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -183,8 +183,8 @@ def test_a_configuration_cannot_have_anything_called(run_copy, nested, monkeypat
     run, checkpoint = run_copy
     trace = run / "trace"
     hostile = {"_target_": "os.system", "command": f"touch {trace}"}
-    load = {"_target_": "sgan_lab.data.load.load", "name": "digits", "num_labeled": hostile}
-    data = load if nested else hostile
+    own = {"_target_": "sgan_lab.data.own.own_data", "source": hostile, "num_labeled": 10}
+    data = own if nested else hostile
     OmegaConf.save({"data": data}, run / "config.yaml")
     message = fail_main(monkeypatch, checkpoint)
     expected = "os.system is not of sgan_lab" if nested else "os.system is none of"

@@ -24,7 +24,7 @@ def run_export(*arguments):
 
 def make_classifier(discriminator):
     """Color images with odd sides, so that the padding of height and width differ."""
-    shape, names = (3, 10, 13), ["cat", "dog", "ä", "[x]"]
+    shape, names = (3, 12, 13), ["cat", "dog", "ä", "[x]"]
     network = make_discriminator(discriminator, shape, len(names)).eval()
     return Classifier(network, shape, names, discriminator)
 
@@ -69,7 +69,7 @@ def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
         with torch.no_grad():
             expected = classifier.network(images)
         torch.testing.assert_close(logits.detach(), expected, atol=1e-5, rtol=0)
-    assert json.loads(metadata["image_shape"]) == [3, 10, 13]
+    assert json.loads(metadata["image_shape"]) == [3, 12, 13]
     assert json.loads(metadata["class_names"]) == ["cat", "dog", "ä", "[x]"]
     assert metadata["scaling"] == "(byte - 127.5) / 127.5"
     assert str(Path(sgan_lab.__file__).parent).encode() not in path.read_bytes()

@@ -57,8 +57,10 @@ import warnings
 import pytorch_lightning as pl
 from sgan_lab.algorithms.supervised import Supervised
 from sgan_lab.training.process import prepare_process
+from sgan_lab.training.ranks import set_rank
 from tests.builders import CLASSES, SHAPE, make_data
 
+set_rank(0)
 prepare_process(num_threads=1)
 data = make_data()
 module = Supervised(SHAPE, CLASSES, epochs=1, learning_rate=1e-3)

@@ -199,7 +199,8 @@ LOGITS = "labeled_logits_and_unlabeled_loss must return logits (N, classes)"
 def test_an_error_in_own_code_names_it_and_leaves_the_traceback(own, changes, message):
     name, *overrides = changes
     target = [f"model._target_=own_code.{name}", "~model.target_dropout"]
-    target += ["~model.distribution_alignment"]
+    others = ("distribution_alignment", "propagation_weight", "propagation_end")
+    target += [f"~model.{key}" for key in others]
     with pytest.raises(UserError) as caught:
         train_here(own, *SHORT, *target, "logger=none", *overrides)
     assert message in str(caught.value)

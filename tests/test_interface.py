@@ -155,9 +155,9 @@ def test_a_mistake_is_the_command_lines_message(tmp_path, monkeypatch, overrides
 def test_a_folder_that_holds_a_run_is_refused_and_own_files_are_found(tmp_path):
     (tmp_path / "my conf" / "experiment").mkdir(parents=True)
     (tmp_path / "my conf" / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\nseed: 5\ndata:\n  augmentation: -1\n"
+        "# @package _global_\nseed: 5\ndata:\n  batch_size: -1\n"
     )
-    with pytest.raises(ConfigError, match="augmentation=-1: must be"):
+    with pytest.raises(ConfigError, match="batch_size=-1: must be"):
         sgan_lab.train("experiment=mine", config_dir=tmp_path / "my conf")
     with pytest.raises(UserError, match="config_dir=absent: is no folder"):
         sgan_lab.train(config_dir="absent")

@@ -4,6 +4,7 @@ Only light imports here: a subcommand's module is imported when it is called.
 """
 
 import difflib
+import signal
 import sys
 from importlib import import_module
 
@@ -62,6 +63,8 @@ def main() -> None:
     """Command line."""
     handle_signals(end_at_once)
     command, *arguments = sys.argv[1:] or ["--help"]
+    if command != "train":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a command without a word
     if command in ("-h", "--help"):
         print(HELP)
         return

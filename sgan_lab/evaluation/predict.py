@@ -8,7 +8,6 @@ nothing about D(x). Pictures that cannot be read are left out, and make the exit
 import argparse
 import csv
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -126,7 +125,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 0 <= arguments.threshold <= 1:
         parser.error(f"--threshold {arguments.threshold:g} is not from 0 to 1")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program as any other
     paths = []
     try:
         checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)

@@ -27,6 +27,7 @@ from sgan_lab.config.files import CONFIG_PATH, with_own_files
 from sgan_lab.config.own import find_own_modules
 from sgan_lab.errors import UserError
 from sgan_lab.jobs import owner, sweep, worker
+from sgan_lab.jobs.checks import CheckConfig
 from sgan_lab.jobs.process import run_in_process
 from sgan_lab.jobs.resume import RUN, complete_arguments, to_go_on
 from sgan_lab.jobs.status import Status, write_status
@@ -133,6 +134,7 @@ def print_help(options: Namespace) -> None:
 def main() -> None:
     """Run Hydra; an error that the user can mend is a message, with exit status 1."""
     handle_signals(end_at_once)
+    CheckConfig.has_passed = False
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     try:
@@ -150,7 +152,7 @@ def main() -> None:
             except EXPLAINED:
                 raise
             except Exception as error:  # of a damaged YAML file; YAML and Hydra have their own
-                if HydraConfig.initialized() or sweep.Sweep.running:
+                if CheckConfig.has_passed or sweep.Sweep.running:  # it is of the run
                     raise
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise UserError(f"The configuration cannot be composed: {reason}") from error

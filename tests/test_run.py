@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from sgan_lab.jobs import worker
 from sgan_lab.run import MAX_NAME, folder_name
 from tests.builders import make_image_folder
 from tests.processes import TINY, WHOLE_OUTPUT, read_events, steps, succeed
@@ -145,3 +146,14 @@ def test_a_sweep_with_two_equal_jobs_is_refused(program, tmp_path):
     assert result.returncode == 1
     assert result.stderr == "hydra.sweep.subdir=seed=1: would be the folder of 2 jobs\n"
     assert not (tmp_path / "s").exists()
+
+
+def test_an_error_of_the_program_itself_in_a_run_is_not_one_of_the_configuration(
+    program, monkeypatch
+):
+    def fail(_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(worker, "run", fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        program(*TINY, "hydra.run.dir=run")

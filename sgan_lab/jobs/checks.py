@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -19,10 +19,13 @@ class CheckConfig(Callback):
     Of sweeps, see `sgan_lab.jobs.sweep.Sweep`.
     """
 
+    has_passed: ClassVar[bool] = False  # whether a run is composed and checked
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check one run."""
         with exit_on_error((Exception,)):
             check_run(config)
+        CheckConfig.has_passed = True
 
 
 def check_run(config: DictConfig) -> None:

@@ -61,8 +61,10 @@ class PiModel(SemiSupervisedClassifier):
             self.alignment.update_labels(batch.labels)
             target_logits = self.alignment(target_logits)
         values = {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
-        if self.propagation and self.propagation.is_on(self.global_step):
-            values["unlabeled/propagation_loss"] = self.propagation.loss(logits, batch.guesses)
+        if self.propagation:
+            loss = self.propagation.loss(logits, batch.guesses)
+            is_on = self.propagation.is_on(self.global_step)
+            values["unlabeled/propagation_loss"] = loss if is_on else torch.zeros_like(loss)
         return labeled_logits, values
 
     @property

@@ -18,7 +18,10 @@ from sgan_lab.algorithms.base import GAN, Algorithm, SemiSupervisedClassifier
 from sgan_lab.config.targets import PLACES, code_names, is_in, nodes
 from sgan_lab.errors import ConfigError, UserError
 
-STEP = "training_step must return a dict of scalar tensors by the names of their curves"
+STEP = (
+    "training_step must return a dict of scalar tensors by the names of their curves, the same "
+    "names at each iteration"
+)
 SEMI_SUPERVISED = (
     "labeled_logits_and_unlabeled_loss must return logits (N, classes) of the labeled images and a "
     "dict of scalar tensors, one of them unlabeled/loss"
@@ -121,6 +124,7 @@ class CheckStep(Callback):
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.names: set[str] = set()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, *_: object
@@ -128,10 +132,11 @@ class CheckStep(Callback):
         """Check one iteration.
 
         Raises:
-            ConfigError: it is no dict of scalars, besides the loss.
+            ConfigError: it is no dict of scalars, besides the loss, or has other names than before.
         """
-        is_dict = isinstance(outputs, dict) and bool(outputs.keys() - {"loss"})
-        if not is_dict or not all(map(is_scalar, outputs.values())):
+        names = set(outputs) - {"loss"} if isinstance(outputs, dict) else set()
+        self.names = self.names or names
+        if not names or names != self.names or not all(map(is_scalar, outputs.values())):
             raise ConfigError("model._target_", self.target, STEP)
 
 

@@ -11,7 +11,7 @@ from sgan_lab.algorithms.pi_model import PiModel
 from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
 from sgan_lab.data.containers import LabeledImages
 from tests.builders import SHAPE, digits, make_data
-from tests.steps import make_step
+from tests.steps import make_step, train_here
 
 
 def plain_propagation(points, labels, num_classes):
@@ -94,8 +94,15 @@ def test_the_pi_model_is_taught_them_in_the_first_iterations(end, is_taught, mon
     module, batch = make_step(PiModel, monkeypatch, **settings)
     assert batch.guesses.shape == (8,)
     values = module.training_step(batch, 0)
-    assert ("unlabeled/propagation_loss" in values) == is_taught
-    propagation_loss = values.get("unlabeled/propagation_loss", 0.0)
+    propagation_loss = values["unlabeled/propagation_loss"]
+    assert (propagation_loss > 0) == is_taught
     consistency = 3 * math.exp(-5 / 4 if end else 0) * values["unlabeled/loss"]
     total = values["labeled/class_loss"] + consistency + propagation_loss
     torch.testing.assert_close(values["loss"].detach(), total)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["pi_model", "mean_teacher", "sgan_plus"])
+def test_a_run_is_taught_them_in_its_first_half(tmp_path, model):
+    settings = [f"model={model}", "model.propagation_weight=1", "iterations=8", "sample_interval=2"]
+    assert train_here(tmp_path, *settings)["iterations"] == 8

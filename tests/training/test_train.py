@@ -128,6 +128,11 @@ class Lists(Good):
         return super().training_step(batch, _) | {"all": torch.zeros(3)}
 
 
+class Changing(Good):
+    def training_step(self, batch, _):
+        return super().training_step(batch, _) | {f"n{self.global_step}": torch.tensor(0.0)}
+
+
 class Wide(Good):
     def forward(self, images):
         return torch.zeros(len(images), 11)
@@ -187,6 +192,7 @@ LOGITS = "labeled_logits_and_unlabeled_loss must return logits (N, classes)"
         (["Nameless"], f"model._target_=own_code.Nameless: {LOGITS}"),
         (["Silent"], f"model._target_=own_code.Silent: {STEP}"),
         (["Lists"], f"model._target_=own_code.Lists: {STEP}"),
+        (["Changing"], f"model._target_=own_code.Changing: {STEP}"),
         (["Wide"], "its logits of 2 images must have the shape (2, 10), not (2, 11)"),
         (["Late"], "own_code.Late.labeled_logits_and_unlabeled_loss (own_code.py, line"),
         (["Refusing"], "own_code.Refusing.__init__ (own_code.py, line"),

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from sgan_lab.config.own import trusted
-from sgan_lab.data.containers import scale
 from sgan_lab.data.image_files import named, read_files
 from sgan_lab.data.image_folder import image_paths
 from sgan_lab.errors import DataError, UserError
@@ -26,7 +25,7 @@ from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.terminal import csv_cell, printable
 
-BATCH_SIZE = 256  # images at once; changes memory and speed only
+BATCH_SIZE = 256  # pictures read at once; changes memory and speed only
 EXAMPLE = """\
 examples:
   sgan-lab predict outputs/<date>/<time> pictures/ > classes.csv
@@ -50,15 +49,13 @@ class Prediction(NamedTuple):
     probabilities: list[float]
 
 
-@torch.inference_mode()
-def predict(classifier: Classifier, images: torch.Tensor) -> Iterator[Prediction]:
+def predict(classifier: Classifier, images: Tensor) -> Iterator[Prediction]:
     """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
-    for batch in images.split(BATCH_SIZE):
-        logits = classifier.network(scale(batch))
-        real = logits.logsumexp(dim=1).sigmoid()
-        for row, real_probability in zip(logits.softmax(dim=1), real.tolist(), strict=True):
-            label, values = row.argmax().item(), row.tolist()
-            yield Prediction(classifier.class_names[label], values[label], real_probability, values)
+    logits = classifier.logits(images)
+    real = logits.logsumexp(dim=1).sigmoid()
+    for row, real_probability in zip(logits.softmax(dim=1), real.tolist(), strict=True):
+        label, values = row.argmax().item(), row.tolist()
+        yield Prediction(classifier.class_names[label], values[label], real_probability, values)
 
 
 def write_predictions(

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from sgan_lab.errors import ConfigError
 from sgan_lab.networks.layers import Dropout
 from sgan_lab.networks.mlp import GaussianNoise
+from sgan_lab.networks.registry import check_size
 
 SLOPE = 0.1  # of the leaky ReLU
 LEAST_SIDE = 12  # pixels: a 3x3 convolution without padding follows two poolings
@@ -28,10 +28,8 @@ class Conv13Discriminator(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
-        channels, *size = image_shape
-        if min(size) < LEAST_SIDE:
-            allowed = f"makes images too small for conv13: {LEAST_SIDE} pixels at least"
-            raise ConfigError("data.image_size", size, allowed)
+        check_size(image_shape, LEAST_SIDE, "conv13")
+        channels = image_shape[0]
         self.layers = nn.Sequential(
             GaussianNoise(0.15),
             *convolution(channels, 128),

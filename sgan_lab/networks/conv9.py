@@ -10,7 +10,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sgan_lab.errors import ConfigError
 from sgan_lab.networks.layers import Dropout
 from sgan_lab.networks.mlp import (
     direction_of,
@@ -19,6 +18,7 @@ from sgan_lab.networks.mlp import (
     scale_of,
     weight_normalized,
 )
+from sgan_lab.networks.registry import check_size
 
 SLOPE = 0.2  # of the leaky ReLU
 WEIGHT_STD = 0.05  # of the weights at the start
@@ -86,10 +86,8 @@ class Conv9Discriminator(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
-        channels, *size = image_shape
-        if min(size) < LEAST_SIDE:
-            allowed = f"makes images too small for conv9: {LEAST_SIDE} pixels at least"
-            raise ConfigError("data.image_size", size, allowed)
+        check_size(image_shape, LEAST_SIDE, "conv9")
+        channels = image_shape[0]
         self.hidden = nn.Sequential(
             Dropout(0.2),
             *convolution(channels, 96),

@@ -48,6 +48,23 @@ def make_discriminator(
     return own_discriminator(name, image_shape, num_classes)
 
 
+def check_size(image_shape: tuple[int, int, int], least_side: int, name: str) -> None:
+    """Check that images are not too small for a network.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        least_side: pixels that height and width must have.
+        name: of the network, for the message.
+
+    Raises:
+        ConfigError: they are.
+    """
+    _, *size = image_shape
+    if min(size) < least_side:
+        allowed = f"makes images too small for {name}: {least_side} pixels at least"
+        raise ConfigError("data.image_size", size, allowed)
+
+
 def own_discriminator(
     name: str, image_shape: tuple[int, int, int], num_classes: int
 ) -> "nn.Module":

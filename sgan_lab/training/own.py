@@ -67,14 +67,14 @@ def described(error: BaseException, config: DictConfig) -> str | None:
     """An error of code of the user's own in words; None where it is no such error."""
     names = {name for _, name in code_names(nodes(OmegaConf.to_container(config))) if is_own(name)}
     packages = {name.split(".")[0] for name in names}
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    lines = [line for _, line in traceback.walk_tb(error.__traceback__)]
+    calls = list(traceback.walk_tb(error.__traceback__))
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    for frame, line in reversed(list(zip(frames, lines, strict=True))):
+    for frame, line in reversed(calls):
         if frame.f_globals.get("__name__", "").split(".")[0] in packages:
             file = Path(frame.f_code.co_filename).name
             return f"{function_name(frame)} ({file}, line {line}) raised {what}"
-    if config.model._target_ in names and "training_step" in [f.f_code.co_name for f in frames]:
+    called = [frame.f_code.co_name for frame, _ in calls]
+    if config.model._target_ in names and "training_step" in called:
         made = resolve_name(config.model._target_)
         expected = SEMI_SUPERVISED if issubclass(made, SemiSupervisedClassifier) else STEP
         return f"model._target_={config.model._target_}: {expected} ({what})"

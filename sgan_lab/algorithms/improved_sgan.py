@@ -124,8 +124,8 @@ class ImprovedSGAN(SGAN):
         logits = self.discriminator(view)
         real_loss = losses.real_loss(logits, self.hparams.label_smoothing)
         others: Tensor | float = 0.0
-        if self.teaches_propagated_labels():
-            others = self.propagation.loss(logits, guesses)
+        if self.propagation:
+            others = self.propagation.loss(logits, guesses, self.global_step)
         if not other_views:
             return real_loss, others
         target_logits = self.inferred(self.discriminator, *other_views)
@@ -134,11 +134,9 @@ class ImprovedSGAN(SGAN):
         consistency_loss = losses.consistency_loss(logits, target_logits)
         return real_loss, others + self.hparams.consistency_weight * consistency_loss
 
-    def teaches_propagated_labels(self) -> bool:
-        """Whether the loss of propagated labels is there in this iteration."""
+    def step_kind(self) -> bool:
+        """Whether the coming iteration has the loss of propagated labels."""
         return self.propagation is not None and self.propagation.is_on(self.global_step)
-
-    step_kind = teaches_propagated_labels
 
     def matching_step(self, noise: Tensor, real_images: Tensor) -> Tensor:
         """Step 4 towards images with the mean features of real ones."""

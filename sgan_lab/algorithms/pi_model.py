@@ -62,9 +62,8 @@ class PiModel(SemiSupervisedClassifier):
             target_logits = self.alignment(target_logits)
         values = {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
         if self.propagation:
-            loss = self.propagation.loss(logits, batch.guesses)
-            is_on = self.propagation.is_on(self.global_step)
-            values["unlabeled/propagation_loss"] = loss if is_on else torch.zeros_like(loss)
+            propagation_loss = self.propagation.loss(logits, batch.guesses, self.global_step)
+            values["unlabeled/propagation_loss"] = propagation_loss
         return labeled_logits, values
 
     @property

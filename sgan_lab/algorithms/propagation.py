@@ -51,11 +51,14 @@ class LabelPropagation:
         """Whether an iteration, counted from 0, has the loss."""
         return iteration < self.iterations
 
-    def loss(self, logits: Tensor, guesses: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, guesses: Tensor, iteration: int) -> Tensor:
         """Weighted cross-entropy of logits (N, classes) with `propagated_labels` (N,).
 
-        Images without a guess count in the mean, with a loss of 0.
+        Images without a guess count in the mean, with a loss of 0. So do all in iterations that do
+        not have the loss.
         """
+        if not self.is_on(iteration):
+            return logits.new_zeros(())
         loss = F.cross_entropy(logits, guesses, ignore_index=NO_GUESS, reduction="sum")
         return self.weight * loss / len(guesses)
 

@@ -85,7 +85,7 @@ def test_the_loss_is_a_weighted_cross_entropy_of_the_guesses():
     logits, guesses = torch.randn(6, 3), torch.tensor([0, -1, 2, 2, 1, -1])
     log_probabilities = logits.log_softmax(dim=1)
     expected = -2 * sum(log_probabilities[i, guesses[i]] for i in (0, 2, 3, 4)) / 6
-    torch.testing.assert_close(LabelPropagation(2.0, 10).loss(logits, guesses), expected)
+    torch.testing.assert_close(LabelPropagation(2.0, 10).loss(logits, guesses, 9), expected)
 
 
 @pytest.mark.parametrize(("end", "is_taught"), [(0.3, True), (0.2, False)])  # in iteration 2 of 10

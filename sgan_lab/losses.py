@@ -71,23 +71,48 @@ def low_density_loss(log_densities: Tensor, threshold: Tensor) -> Tensor:
     return excess.sum() / (excess > 0).sum().clamp(min=1)
 
 
-def pseudo_label_loss(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def pseudo_label_loss(
+    logits: Tensor, target_logits: Tensor, threshold: float | Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy with the most probable classes as labels, 0 where they are not probable enough.
 
     Lee 2013, Pseudo-Label, with the threshold of Oliver et al. 2018, Realistic Evaluation of Deep
-    Semi-Supervised Learning Algorithms.
+    Semi-Supervised Learning Algorithms; of two views Sohn et al. 2020, FixMatch, equation 4.
 
     Args:
         logits: of unlabeled images.
-        threshold: in [0, 1); what the probability of a label must exceed.
+        target_logits: that give the labels, of the same or another view; they get no gradient.
+        threshold: in [0, 1); what the probability of a label must exceed, or one for each image
+            (batch,).
 
     Returns:
-        The loss, and the fraction of images whose label counts.
+        The loss, and whether each image's label counts, (batch,), as 0 or 1.
     """
-    probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
+    probabilities, labels = target_logits.detach().softmax(dim=1).max(dim=1)
     confident = (probabilities > threshold).to(logits.dtype)
     loss = (confident * F.cross_entropy(logits, labels, reduction="none")).mean()
-    return loss, confident.mean()
+    return loss, confident
+
+
+def fairness_loss(logits: Tensor, confident: Tensor, expected: Tensor) -> Tensor:
+    """The cross-entropy of two class distributions with its sign turned, in nats.
+
+    Wang et al. 2023, FreeMatch, equations 9 to 11. The second distribution is that of the mean
+    probability of each class on confident images, divided by how often it is the predicted one,
+    and normalized. Classes that are never predicted have no part in it; the authors' program adds a
+    constant for each. Without a confident image the loss is 0.
+
+    Args:
+        logits: of unlabeled images.
+        confident: whether each image counts, (batch,), as 0 or 1.
+        expected: the first distribution, (classes,); it gets no gradient.
+    """
+    counted = confident.unsqueeze(1)
+    frequencies = (counted * F.one_hot(logits.argmax(dim=1), logits.shape[1])).sum(dim=0)
+    ratios = (counted * logits.softmax(dim=1)).sum(dim=0) / frequencies.clamp(min=1)
+    ratios = ratios.where(frequencies > 0, 0.0)
+    distribution = ratios / ratios.sum().clamp(min=torch.finfo(ratios.dtype).tiny)
+    return (expected.detach() * distribution.where(frequencies > 0, 1.0).log()).sum()
 
 
 def consistency_loss(logits: Tensor, target_logits: Tensor) -> Tensor:

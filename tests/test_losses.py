@@ -82,6 +82,14 @@ def test_low_density_loss_is_zero_where_no_image_is_above():
     assert log_densities.grad.tolist() == [0, 0]
 
 
+def test_fairness_loss_is_zero_where_no_image_is_confident():
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = losses.fairness_loss(logits, torch.zeros(4), torch.full((3,), 1 / 3))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @pytest.mark.parametrize(
     "loss",
@@ -89,7 +97,8 @@ def test_low_density_loss_is_zero_where_no_image_is_above():
         losses.real_loss,
         losses.fake_loss,
         lambda x: losses.class_loss(x, LABELS),
-        lambda x: losses.pseudo_label_loss(x, 0.95)[0],
+        lambda x: losses.pseudo_label_loss(x, -x, 0.95)[0],
+        lambda x: losses.fairness_loss(x, torch.ones(7), torch.full((10,), 0.1)),
         lambda x: losses.consistency_loss(x, -x),
         lambda x: losses.kl_divergence(x, -x),
         losses.entropy,

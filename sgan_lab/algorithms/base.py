@@ -5,8 +5,9 @@ A new algorithm is a subclass of `Algorithm`, of `GAN` if it has a generator, or
 loss.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ class Algorithm(LightningModule):
             linearly to zero.
         unlabeled_batches: unlabeled batches with each labeled one.
         views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
+        strong_augmentation: attributes of an `Augmentation` by which the first view is changed, in
+            place of those of the data; None or empty for no others.
         propagation: teaches propagated labels, if it is not None.
     """
 
@@ -50,6 +53,7 @@ class Algorithm(LightningModule):
     learning_rate_decay: float = 0.0
     unlabeled_batches: int = 1
     views: int = 1
+    strong_augmentation: Mapping[str, float] | None = None
     propagation: LabelPropagation | None = None
 
     def __init__(
@@ -79,6 +83,8 @@ class Algorithm(LightningModule):
     def batches(self, data: SemiSupervisedData, sample_interval: int) -> Iterable[Any]:
         """The batches of one Lightning epoch, which is a sample interval."""
         batches = SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
+        if self.strong_augmentation:
+            batches.first_view = replace(data.augmentation, **self.strong_augmentation)
         if self.propagation:
             batches.guesses = propagated_labels(data)
         return batches

@@ -5,6 +5,7 @@ Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm
 With a gradient in both, the loss has the same gradient in the mean as twice this one's.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class PiModel(SemiSupervisedClassifier):
         target_dropout: whether the pass for the target has dropout too, as in the paper.
         distribution_alignment: whether the targets have the labels' class frequencies, see
             `DistributionAlignment`.
+        strong_augmentation: of the view that learns, see `Algorithm`.
         propagation_weight: of the loss by which propagated labels are taught, see
             `LabelPropagation`; 0 for none.
         propagation_end: fraction of training, at its start, with that loss.
@@ -37,11 +39,13 @@ class PiModel(SemiSupervisedClassifier):
         *,
         target_dropout: bool = True,
         distribution_alignment: bool = False,
+        strong_augmentation: Mapping[str, float] | None = None,
         propagation_weight: float = 0.0,
         propagation_end: float = 0.5,
         **training: Any,
     ) -> None:
         super().__init__(**training)
+        self.strong_augmentation = strong_augmentation
         num_classes = len(self.hparams.class_names)
         self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
         if propagation_weight:
@@ -60,11 +64,15 @@ class PiModel(SemiSupervisedClassifier):
         if self.alignment:
             self.alignment.update_labels(batch.labels)
             target_logits = self.alignment(target_logits)
-        values = {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
+        values = self.agreement(logits, target_logits)
         if self.propagation:
             propagation_loss = self.propagation.loss(logits, batch.guesses, self.global_step)
             values["unlabeled/propagation_loss"] = propagation_loss
         return labeled_logits, values
+
+    def agreement(self, logits: Tensor, target_logits: Tensor) -> dict[str, Tensor]:
+        """Scalars to log, of two views (N, classes) each; "unlabeled/loss" is minimized."""
+        return {"unlabeled/loss": losses.consistency_loss(logits, target_logits)}
 
     @property
     def teacher(self) -> nn.Module:

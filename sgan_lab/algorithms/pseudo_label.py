@@ -29,5 +29,5 @@ class PseudoLabel(SemiSupervisedClassifier):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy with the pseudo-labels; "unlabeled/confident" is how many there are."""
         labeled_logits, logits = self.logits_of(batch.labeled_images, batch.unlabeled_images)
-        loss, confident = losses.pseudo_label_loss(logits, self.hparams.threshold)
-        return labeled_logits, {"unlabeled/loss": loss, "unlabeled/confident": confident}
+        loss, confident = losses.pseudo_label_loss(logits, logits, self.hparams.threshold)
+        return labeled_logits, {"unlabeled/loss": loss, "unlabeled/confident": confident.mean()}

@@ -97,23 +97,29 @@ class Augmentation(Settings):
     """Random changes of training images."""
 
     affine: Annotated[float, Field(ge=0, le=3)] = Field(
-        description="strength of shifts, turns, changes of size and shears"
+        ABSENT, description="strength of shifts, turns, changes of size and shears"
     )
-    flip: bool = Field(description="whether every other image is mirrored, left to right")
+    flip: bool = Field(ABSENT, description="whether every other image is mirrored, left to right")
     crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        description="how far images are moved at most, as a fraction of height and width"
+        ABSENT, description="how far images are moved at most, as a fraction of height and width"
     )
-    brightness: Fraction = Field(description="a factor is drawn from 1 - this to 1 + this")
-    contrast: Fraction = Field(description="as brightness, of the differences from the mean gray")
-    saturation: Fraction = Field(description="as brightness, of the differences from gray")
+    brightness: Fraction = Field(ABSENT, description="a factor is drawn from 1 - this to 1 + this")
+    contrast: Fraction = Field(
+        ABSENT, description="as brightness, of the differences from the mean gray"
+    )
+    saturation: Fraction = Field(ABSENT, description="as brightness, of the differences from gray")
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        description="colors are turned by up to this fraction of the color circle"
+        ABSENT, description="colors are turned by up to this fraction of the color circle"
     )
     rand_augment: Annotated[int, Field(ge=0, le=10)] = Field(
-        description="operations of RandAugment on each image"
+        ABSENT, description="operations of RandAugment on each image"
     )
-    magnitude: Annotated[float, Field(ge=0, le=30)] = Field(description="of these operations")
-    cutout: Fraction = Field(description="side of a gray square, as a fraction of height and width")
+    magnitude: Annotated[float, Field(ge=0, le=30)] = Field(
+        ABSENT, description="of these operations"
+    )
+    cutout: Fraction = Field(
+        ABSENT, description="side of a gray square, as a fraction of height and width"
+    )
 
 
 class Data(Settings):
@@ -267,6 +273,29 @@ class PiModel(PropagatedLabels, Classifier):
     target_dropout: bool = Field(ABSENT, description="in the pass whose classes are the targets")
     distribution_alignment: bool = Field(
         ABSENT, description="targets with the labels' class frequencies"
+    )
+    strong_augmentation: Augmentation = Field(
+        ABSENT,
+        description="of the view that learns, in place of data.augmentation's of the same names",
+    )
+
+
+class FixMatch(PiModel):
+    """FixMatch (Sohn et al. 2020)."""
+
+    threshold: BelowOne = Field(
+        description="what the probability of a class must exceed to label an image"
+    )
+
+
+class FreeMatch(PiModel):
+    """FreeMatch (Wang et al. 2023)."""
+
+    threshold_rate: Fraction = Field(
+        description="of the running averages that give the threshold, for each batch"
+    )
+    fairness_weight: Weight = Field(
+        description="of the loss by which predicted classes vary, relative to that on labels"
     )
 
 
@@ -436,6 +465,8 @@ CLASSES: dict[str, dict[str, type[Settings]]] = {
         "sgan_lab.algorithms.supervised.Supervised": Supervised,
         "sgan_lab.algorithms.pseudo_label.PseudoLabel": PseudoLabel,
         "sgan_lab.algorithms.pi_model.PiModel": PiModel,
+        "sgan_lab.algorithms.fixmatch.FixMatch": FixMatch,
+        "sgan_lab.algorithms.freematch.FreeMatch": FreeMatch,
         "sgan_lab.algorithms.mean_teacher.MeanTeacher": MeanTeacher,
         "sgan_lab.algorithms.vat.VAT": VAT,
     },

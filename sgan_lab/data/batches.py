@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.errors import ConfigError
 
@@ -26,7 +27,7 @@ class SemiSupervisedBatch(NamedTuple):
     """A labeled batch, and one or more unlabeled batches of its size joined; images in [-1, 1].
 
     Several views of the unlabeled images follow one another, in the same order; each is augmented
-    separately.
+    separately, the first one perhaps more strongly.
     """
 
     labeled_images: Tensor
@@ -56,6 +57,7 @@ class SemiSupervisedBatches:
     Attributes:
         guesses: labels of all unlabeled images that were guessed, (N,); if there are any, each
             batch has its own.
+        first_view: how the first view is changed; None for as the others.
 
     Raises:
         ConfigError: there are no unlabeled images.
@@ -75,6 +77,7 @@ class SemiSupervisedBatches:
         self.unlabeled_batches = unlabeled_batches
         self.views = views
         self.guesses: Tensor | None = None
+        self.first_view: Augmentation | None = None
 
     def __len__(self) -> int:
         return self.length
@@ -94,11 +97,19 @@ class SemiSupervisedBatches:
         batch = SemiSupervisedBatch(
             self.data.training_images(images[drawn]),
             labels[drawn],
-            self.data.training_images(unlabeled[drawn_unlabeled.repeat(self.views)]),
+            self.views_of(unlabeled[drawn_unlabeled.repeat(self.views)]),
         )
         if self.guesses is None:
             return batch
         return GuessedBatch(*batch, self.guesses[drawn_unlabeled])
+
+    def views_of(self, images: Tensor) -> Tensor:
+        """Bytes (views * N, channels, height, width) to the views of a batch."""
+        if self.first_view is None:
+            return self.data.training_images(images)
+        first, others = images.tensor_split([len(images) // self.views])
+        views = self.data.training_images(first, self.first_view), self.data.training_images(others)
+        return torch.cat(views)
 
 
 class LabeledEpoch:

@@ -42,9 +42,10 @@ class SemiSupervisedData:
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
 
-    def training_images(self, images: Tensor) -> Tensor:
-        """Bytes 0 to 255 to augmented floats in [-1, 1]."""
-        return self.augmentation.of_floats(scale(self.augmentation.of_bytes(images)))
+    def training_images(self, images: Tensor, changes: Augmentation | None = None) -> Tensor:
+        """Bytes 0 to 255 to floats in [-1, 1], changed as the data are or by other changes."""
+        changes = changes or self.augmentation
+        return changes.of_floats(scale(changes.of_bytes(images)))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

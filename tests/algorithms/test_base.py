@@ -31,6 +31,8 @@ SCALARS = {
     "pseudo_label": ["unlabeled/loss", "unlabeled/confident"],
     "pi_model": ["unlabeled/loss"],
     "mean_teacher": ["unlabeled/loss"],
+    "fixmatch": ["unlabeled/loss", "unlabeled/confident"],
+    "freematch": ["unlabeled/loss", "unlabeled/confident", "unlabeled/threshold"],
     "improved_pi_model": ["unlabeled/loss"],
     "vat": ["unlabeled/loss", "unlabeled/entropy"],
     "improved_sgan": ["unlabeled/real_loss", "unlabeled/fake_loss", "generator/loss"],

@@ -34,12 +34,7 @@ ODD = [
     *(float("nan"), float("inf"), -float("inf"), 10**400, -1, 0.5, 2**31, 2**64, 1.0, -1e-320),
 ]
 
-GROUPS = (
-    "Root.sweep",
-    "CatalogData.augmentation",
-    "ImageFolder.augmentation",
-    "OwnData.augmentation",
-)
+GROUPS = ["Root.sweep", *(key for key in FIELDS if key.endswith("augmentation"))]
 
 
 def good_values(words):

@@ -215,6 +215,8 @@ def run_sections(runs: pd.DataFrame, folder: Path) -> list[Section]:
         if values.notna().any():
             texts = values.map(METRICS[name].unit.text, na_action="ignore")
             shown[f"test {title(name)}"] = texts.where(values.notna(), "")
+    if runs["warnings"].notna().any():
+        shown["warnings, at iterations"] = runs["warnings"].map(setting_text)
     return [*sections, Section("Runs", table=shown, links=list(links.values()))]
 
 
@@ -282,6 +284,8 @@ def facts(runs: pd.DataFrame, metric: str = "accuracy") -> dict[str, str]:
     number = f"{len(runs)}: " + ", ".join(f"{states[state]} {state}" for state in states.index)
     if without := num_without(runs, metric):
         number += f"; {without} finished without test {title(metric)}, in no mean"
+    if warned := runs["warnings"].notna().sum():
+        number += f"; {warned} with warnings"
     swept = {
         key: ", ".join(map(setting_text, distinct(finished[key])))
         for key in [*varied_settings(runs), "seed"]

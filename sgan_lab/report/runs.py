@@ -28,7 +28,7 @@ LABELS = "data.num_labeled"
 # Where a run is stored and how it is shown and computed does not tell its group from another.
 NO_SETTINGS = ("seed", "num_threads", "trainer.")  # besides those that `flatten` leaves out
 STATE = ("run", "status", "error", "iteration", "last_iteration")
-OTHER_RESULTS = ("seconds", "date")  # besides the metrics
+OTHER_RESULTS = ("seconds", "date", "warnings")  # besides the metrics
 
 
 def metric_of(column: str) -> Metric | None:
@@ -50,9 +50,9 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
         only); `status`: "finished" for a run with a result, else a state of `sgan_lab.jobs.status`,
         "no result", or "damaged"; `error`, `iteration` and `last_iteration` as in status.json; the
         metrics as `test_<name>` or `test_<name>/<class>`, empty where a run lacks one; `seconds`
-        and `date`; and the settings of config.yaml by dotted key. `model` is the name of the
-        model's configuration, or of its class where that is not known; `model._target_` is the
-        name of its class.
+        and `date`; `warnings`, such as "identical_images at 800"; and the settings of config.yaml
+        by dotted key. `model` is the name of the model's configuration, or of its class where that
+        is not known; `model._target_` is the name of its class.
 
     Raises:
         DataError: there are no runs.
@@ -128,6 +128,8 @@ def read_results(metrics: dict[str, Any]) -> dict[str, float | str]:
         results["seconds"] = metrics["seconds"]
     if "date" in metrics:
         results["date"] = datetime.fromisoformat(metrics["date"]).date().isoformat()
+    if found := metrics.get("warnings"):
+        results["warnings"] = ", ".join(f"{kind} at {found[kind]:,}" for kind in found)
     return results
 
 

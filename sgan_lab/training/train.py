@@ -26,6 +26,7 @@ from sgan_lab.evaluation.metrics import METRICS, single_metrics
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
+from sgan_lab.training.failures import Failures
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.loggers import finish, make_loggers
@@ -89,6 +90,7 @@ def train_as(
     checkpoint = newest_checkpoint(callbacks, config, data.class_names)
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
+    failures = Failures(history, data)
     interruption = Interruption()
     trainer: pl.Trainer = instantiate(
         config.trainer,
@@ -98,6 +100,7 @@ def train_as(
         callbacks=[
             *([CheckStep(config.model._target_)] if is_own(config.model._target_) else []),
             history,
+            failures,
             Validation(data.validation, data.class_names),
             *callbacks,
             *([RecordIterations()] if config.cuda_graph else []),
@@ -132,6 +135,7 @@ def train_as(
     for name, figure in run_figures(history, algorithm.in_epochs, evaluations["test"]).items():
         figure.savefig(folder / f"{name}.png")
     metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)
+    metrics["warnings"] = failures.found
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
     finish(trainer.loggers)

@@ -86,6 +86,16 @@ def test_values_are_escaped_wherever_they_come_from(tmp_path):
     assert len(list((tmp_path / "figures").iterdir())) == 1
 
 
+def test_runs_with_warnings_are_marked(tmp_path):
+    for seed in (0, 1):
+        make_run(tmp_path / str(seed), "SGAN", 50, seed, 0.8)
+    change_metrics(tmp_path / "1", warnings={"identical_images": 1600, "<b>": 5})
+    write_report(read_runs([tmp_path]), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "2: 2 finished; 1 with warnings" in page
+    assert page.count("identical_images at 1,600, &lt;b&gt; at 5") == 1
+
+
 def test_the_terminal_shows_the_groups_as_they_are(tmp_path, capsys):
     for number, note in enumerate(("[red]", "[bold]", "\x1b]0;title\x07")):
         make_run(tmp_path / str(number), "SGAN", 50, 0, 0.8, note=note)

@@ -109,6 +109,7 @@ def test_every_state_is_told_and_only_finished_runs_have_a_result(tmp_path):
             "metrics.json: ValueError: test_class_accuracy/a is x",
         ),
         ("metrics.json", '{"date": "today"}', "metrics.json: ValueError: "),
+        ("metrics.json", '{"warnings": {"accuracy": "x"}}', "metrics.json: ValueError: "),
         ("metrics.json", None, "metrics.json: FileNotFoundError"),
         ("config.yaml", "a: [", "config.yaml: "),
         ("config.yaml", "seed: 1", "config.yaml: ValueError: no model"),

@@ -5,10 +5,12 @@ import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch.utils.tensorboard import SummaryWriter
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
@@ -17,6 +19,7 @@ from sgan_lab.data.load import load
 
 SHAPE = (1, 28, 28)
 CLASSES = tuple("0123456789")
+UNEQUAL = {(1, 4, 8): 450, (3,): 25, (9,): 25}  # images by digits
 
 
 def make_data(num_labeled=20, num_unlabeled=50, batch_size=8):
@@ -141,3 +144,25 @@ def bomb(depth):
     lines = ["x0: &x0 [" + "a, " * 10 + "]"]
     lines += [f"x{n}: &x{n} [" + f"*x{n - 1}, " * 10 + "]" for n in range(1, depth)]
     return "\n".join(lines)
+
+
+def unequal_digits():
+    """8x8 pictures of digits in three classes, 450, 25 and 25 for training; for `data=own`.
+
+    Of any first images, 5 % each are of the last two classes; the test images are 90 a class.
+    """
+    images, digits_ = load_digits(return_X_y=True)
+    order = np.random.default_rng(1).permutation(len(images))
+    images, digits_ = (images * 15).astype("uint8").reshape(-1, 8, 8)[order], digits_[order]
+    parts = [np.isin(digits_, group).nonzero()[0] for group in UNEQUAL]
+    counts = list(UNEQUAL.values())
+    places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    train, test = (
+        (images[np.concatenate(chosen)], np.repeat(range(len(parts)), list(map(len, chosen))))
+        for chosen in (
+            [part[:count] for part, count in zip(parts, counts, strict=True)],
+            [part[-90:] for part in parts],
+        )
+    )
+    mixed = places.argsort(kind="stable")
+    return {"train": (train[0][mixed], train[1][mixed]), "test": test}

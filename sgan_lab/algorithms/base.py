@@ -47,6 +47,9 @@ class Algorithm(LightningModule):
         strong_augmentation: attributes of an `Augmentation` by which the first view is changed, in
             place of those of the data; None or empty for no others.
         propagation: teaches propagated labels, if it is not None.
+        logit_adjustment: times the log-frequencies of classes among the labels, which are added to
+            the logits in the class loss (Menon et al. 2021, Long-tail Learning via Logit
+            Adjustment, equation 10).
     """
 
     in_epochs: bool = False
@@ -55,6 +58,7 @@ class Algorithm(LightningModule):
     views: int = 1
     strong_augmentation: Mapping[str, float] | None = None
     propagation: LabelPropagation | None = None
+    logit_adjustment: float = 0.0
 
     def __init__(
         self,
@@ -75,6 +79,14 @@ class Algorithm(LightningModule):
         """Images (N, channels, height, width) in [-1, 1] to class logits (N, classes)."""
         return self.classifier(images)
 
+    def inferred(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Output of a network in inference mode, without gradients; it stays in training mode."""
+        network.eval()
+        with torch.no_grad():
+            outputs = network(inputs)
+        network.train()
+        return outputs
+
     @property
     def training_limit(self) -> dict[str, int]:
         """When Lightning's trainer stops, as its arguments."""
@@ -82,12 +94,28 @@ class Algorithm(LightningModule):
 
     def batches(self, data: SemiSupervisedData, sample_interval: int) -> Iterable[Any]:
         """The batches of one Lightning epoch, which is a sample interval."""
+        self.learn_frequencies(data)
         batches = SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
         if self.strong_augmentation:
             batches.first_view = replace(data.augmentation, **self.strong_augmentation)
         if self.propagation:
             batches.guesses = propagated_labels(data)
         return batches
+
+    def learn_frequencies(self, data: SemiSupervisedData) -> None:
+        """Take over how frequent classes are among the labels, where batches do not tell."""
+        least = 1 / len(data.labeled.labels)  # of a class without labels
+        offsets = self.logit_adjustment * data.label_frequencies.clamp(min=least).log()
+        self.logit_offsets = offsets if self.logit_adjustment else None
+        alignment = getattr(self, "alignment", None)
+        if alignment and data.balanced_batches:
+            alignment.give(data.label_frequencies)
+
+    def class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of logits (N, classes) with labels (N,), adjusted."""
+        if self.logit_adjustment:
+            logits = logits + self.logit_offsets
+        return losses.class_loss(logits, labels)
 
     def prepare(self, data: SemiSupervisedData) -> None:
         """What precedes the first iteration; not called where a checkpoint holds its result."""
@@ -123,14 +151,6 @@ class GAN(Algorithm):
     def inferred_images(self, noise: Tensor) -> Tensor:
         """Images of the generator in inference mode: running averages, unchanged."""
         return self.inferred(self.generator, noise)
-
-    def inferred(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Output of a network in inference mode, without gradients; it stays in training mode."""
-        network.eval()
-        with torch.no_grad():
-            outputs = network(inputs)
-        network.train()
-        return outputs
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:
@@ -184,6 +204,7 @@ class SemiSupervisedClassifier(Algorithm):
         ramp_up: fraction of training, at its start, in which the weight rises.
         unlabeled_batches: unlabeled batches with each labeled one.
         discriminator: name of the network, see `networks.registry`.
+        logit_adjustment: see `Algorithm`.
     """
 
     def __init__(
@@ -197,8 +218,10 @@ class SemiSupervisedClassifier(Algorithm):
         ramp_up: float,
         unlabeled_batches: int = 1,
         discriminator: str = "strided",
+        logit_adjustment: float = 0.0,
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
+        self.logit_adjustment = logit_adjustment
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches
 
@@ -216,7 +239,7 @@ class SemiSupervisedClassifier(Algorithm):
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch."""
         logits, values = self.labeled_logits_and_unlabeled_loss(batch)
-        class_loss = losses.class_loss(logits, batch.labels)
+        class_loss = self.class_loss(logits, batch.labels)
         factor = ramp_up(self.global_step, self.hparams.iterations, self.hparams.ramp_up)
         return {
             "loss": class_loss

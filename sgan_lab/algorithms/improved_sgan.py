@@ -1,5 +1,6 @@
 """The SGAN with improvements of later papers, each a switch. With all of them off it is `SGAN`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ class ImprovedSGAN(SGAN):
             real-or-fake loss has weight 1.
         distribution_alignment: whether the targets of that loss have the class frequencies of the
             labels, see `DistributionAlignment`.
+        class_frequencies: of these targets, in place of the labels'.
         unlabeled_batches: unlabeled batches with each labeled one.
         averaging_rate: the classifier is a running average of the discriminator that moves this /
             iterations of the way at each iteration; None for the discriminator itself.
@@ -46,6 +48,7 @@ class ImprovedSGAN(SGAN):
         label_smoothing: float = 0.0,
         consistency_weight: float = 0.0,
         distribution_alignment: bool = False,
+        class_frequencies: Sequence[float] | None = None,
         unlabeled_batches: int = 1,
         averaging_rate: float | None = None,
         learning_rate_decay: float = 0.0,
@@ -57,8 +60,10 @@ class ImprovedSGAN(SGAN):
         self.unlabeled_batches = unlabeled_batches
         self.learning_rate_decay = learning_rate_decay
         self.views = 2 if consistency_weight else 1
-        num_classes = len(self.hparams.class_names)
-        self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
+        self.alignment = None
+        if distribution_alignment or class_frequencies:
+            num_classes = len(self.hparams.class_names)
+            self.alignment = DistributionAlignment(num_classes, class_frequencies)
         if propagation_weight:
             num_iterations = propagation_end * self.hparams.iterations
             self.propagation = LabelPropagation(propagation_weight, num_iterations)

@@ -5,7 +5,7 @@ Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm
 With a gradient in both, the loss has the same gradient in the mean as twice this one's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class PiModel(SemiSupervisedClassifier):
         target_dropout: whether the pass for the target has dropout too, as in the paper.
         distribution_alignment: whether the targets have the labels' class frequencies, see
             `DistributionAlignment`.
+        class_frequencies: of the targets, in place of the labels'.
         strong_augmentation: of the view that learns, see `Algorithm`.
         propagation_weight: of the loss by which propagated labels are taught, see
             `LabelPropagation`; 0 for none.
@@ -39,6 +40,7 @@ class PiModel(SemiSupervisedClassifier):
         *,
         target_dropout: bool = True,
         distribution_alignment: bool = False,
+        class_frequencies: Sequence[float] | None = None,
         strong_augmentation: Mapping[str, float] | None = None,
         propagation_weight: float = 0.0,
         propagation_end: float = 0.5,
@@ -46,8 +48,10 @@ class PiModel(SemiSupervisedClassifier):
     ) -> None:
         super().__init__(**training)
         self.strong_augmentation = strong_augmentation
-        num_classes = len(self.hparams.class_names)
-        self.alignment = DistributionAlignment(num_classes) if distribution_alignment else None
+        self.alignment = None
+        if distribution_alignment or class_frequencies:
+            num_classes = len(self.hparams.class_names)
+            self.alignment = DistributionAlignment(num_classes, class_frequencies)
         if propagation_weight:
             num_iterations = propagation_end * self.hparams.iterations
             self.propagation = LabelPropagation(propagation_weight, num_iterations)

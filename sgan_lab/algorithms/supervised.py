@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
-from sgan_lab import losses
 from sgan_lab.algorithms.base import Algorithm, keras_adam
 from sgan_lab.data.batches import LabeledBatch, LabeledEpoch
 from sgan_lab.data.containers import SemiSupervisedData
@@ -21,6 +20,7 @@ class Supervised(Algorithm):
         epochs: passes over the labeled images.
         learning_rate: of Adam.
         discriminator: name of the network, see `networks.registry`.
+        logit_adjustment: see `Algorithm`.
     """
 
     in_epochs = True
@@ -32,8 +32,10 @@ class Supervised(Algorithm):
         epochs: int,
         learning_rate: float,
         discriminator: str = "strided",
+        logit_adjustment: float = 0.0,
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
+        self.logit_adjustment = logit_adjustment
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
         for metric in (self.mean_loss, self.mean_accuracy):
@@ -47,7 +49,7 @@ class Supervised(Algorithm):
     def training_step(self, batch: LabeledBatch, _: int) -> dict[str, Tensor]:
         """One batch; returns its loss and the epoch's means so far."""
         logits = self.discriminator(batch.images)
-        loss = losses.class_loss(logits, batch.labels)
+        loss = self.class_loss(logits, batch.labels)
         correct = (logits.argmax(dim=1) == batch.labels).float()
         self.mean_loss.update(loss.detach(), len(correct))
         self.mean_accuracy.update(correct)
@@ -68,4 +70,5 @@ class Supervised(Algorithm):
 
     def batches(self, data: SemiSupervisedData, sample_interval: int) -> LabeledEpoch:
         """The batches of one Lightning epoch: each labeled image once, whatever the interval."""
+        self.learn_frequencies(data)
         return LabeledEpoch(data)

@@ -144,6 +144,9 @@ class Data(Settings):
         description="training images held out to choose settings by, the last of each class"
     )
     batch_size: BatchSize = Field(description="images, labeled and unlabeled each")
+    balanced_batches: bool = Field(
+        ABSENT, description="whether classes are equally frequent in labeled batches, in the mean"
+    )
     augmentation: Augmentation = Field(
         description="random changes of training images; data/augmentation=photos chooses a preset"
     )
@@ -211,6 +214,12 @@ class Model(Settings):
     unsupported: ClassVar[dict[str, Any]] = {}
 
 
+LOGIT_ADJUSTMENT = "times log frequency of the label's class, in the class loss; 1 for rare classes"
+CLASS_FREQUENCIES = (
+    "of the targets, a number a class; null for the labels' where targets are aligned"
+)
+
+
 class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
@@ -226,6 +235,7 @@ class Supervised(Discriminating):
 
     epochs: Count = Field(description="passes over the labeled images")
     learning_rate: Positive = Field(description="of Adam")
+    logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
 
 
 class Iterated(Model):
@@ -246,6 +256,7 @@ class Classifier(Iterated, Discriminating):
         description="first fraction of the iterations, in which the weight rises"
     )
     unlabeled_batches: Batches = Field(ABSENT, description="with each labeled one")
+    logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
 
 
 class PseudoLabel(Classifier):
@@ -274,6 +285,7 @@ class PiModel(PropagatedLabels, Classifier):
     distribution_alignment: bool = Field(
         ABSENT, description="targets with the labels' class frequencies"
     )
+    class_frequencies: list[Positive] | None = Field(ABSENT, description=CLASS_FREQUENCIES)
     strong_augmentation: Augmentation = Field(
         ABSENT,
         description="of the view that learns, in place of data.augmentation's of the same names",
@@ -359,6 +371,7 @@ class ImprovedSGAN(PropagatedLabels, SGAN):
     distribution_alignment: bool = Field(
         ABSENT, description="consistency targets with the labels' class frequencies"
     )
+    class_frequencies: list[Positive] | None = Field(ABSENT, description=CLASS_FREQUENCIES)
     unlabeled_batches: Batches = Field(
         ABSENT, description="in the real step, with each labeled one"
     )

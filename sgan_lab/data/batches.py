@@ -46,7 +46,7 @@ class GuessedBatch(NamedTuple):
 
 
 class SemiSupervisedBatches:
-    """Batches of labeled and unlabeled images, each drawn uniformly with replacement.
+    """Batches of labeled and unlabeled images, drawn with replacement.
 
     Args:
         data: what to draw from.
@@ -90,7 +90,7 @@ class SemiSupervisedBatches:
         """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
         size, device = self.data.batch_size, unlabeled.device
-        drawn = torch.randint(len(images), (size,), device=device)
+        drawn = self.data.draw_labeled(size)
         drawn_unlabeled = torch.randint(
             len(unlabeled), (self.unlabeled_batches * size,), device=device
         )
@@ -115,8 +115,9 @@ class SemiSupervisedBatches:
 class LabeledEpoch:
     """Batches for the supervised baseline: each labeled image once a pass, in a new random order.
 
-    The last batch of a pass may be smaller. An interrupted pass resumes where it stopped, also from
-    a checkpoint: Lightning stores what `state_dict` returns.
+    Where the data have balanced batches, a pass has as many images, drawn with replacement. The
+    last batch of a pass may be smaller. An interrupted pass resumes where it stopped, also from a
+    checkpoint: Lightning stores what `state_dict` returns.
     """
 
     def __init__(self, data: SemiSupervisedData) -> None:
@@ -128,7 +129,9 @@ class LabeledEpoch:
 
     def __iter__(self) -> Iterator[LabeledBatch]:
         images, labels = self.data.labeled
-        if len(self.left) == 0:
+        if len(self.left) == 0 and self.data.balanced_batches:
+            self.left = self.data.draw_labeled(len(images))
+        elif len(self.left) == 0:
             self.left = torch.randperm(len(images), device=images.device)
         while len(self.left):
             drawn, self.left = self.left.tensor_split([self.data.batch_size])

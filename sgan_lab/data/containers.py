@@ -1,6 +1,7 @@
 """Images in memory, as bytes; they are scaled to [-1, 1] batch by batch."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ class SemiSupervisedData:
         class_names: a name for each label.
         batch_size: images a batch.
         augmentation: how training images are changed.
+        balanced_batches: whether classes are equally frequent in labeled batches, in the mean.
     """
 
     labeled: LabeledImages
@@ -41,11 +43,31 @@ class SemiSupervisedData:
     class_names: tuple[str, ...]
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    balanced_batches: bool = False
 
     def training_images(self, images: Tensor, changes: Augmentation | None = None) -> Tensor:
         """Bytes 0 to 255 to floats in [-1, 1], changed as the data are or by other changes."""
         changes = changes or self.augmentation
         return changes.of_floats(scale(changes.of_bytes(images)))
+
+    @cached_property
+    def label_frequencies(self) -> Tensor:
+        """Of each class among the labels, (classes,); they sum to 1."""
+        counts = self.labeled.labels.bincount(minlength=len(self.class_names))
+        return counts / counts.sum()
+
+    @cached_property
+    def _label_weights(self) -> Tensor:
+        """Of each labeled image in a balanced draw, summed up, (N,)."""
+        return self.label_frequencies[self.labeled.labels].reciprocal().cumsum(dim=0)
+
+    def draw_labeled(self, count: int) -> Tensor:
+        """Indices of labeled images, (count,), drawn with replacement."""
+        num_labeled, device = len(self.labeled.labels), self.labeled.labels.device
+        if not self.balanced_batches:
+            return torch.randint(num_labeled, (count,), device=device)
+        places = self._label_weights[-1] * torch.rand(count, device=device)
+        return torch.searchsorted(self._label_weights, places)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -34,6 +34,7 @@ def split_training_set(
     num_unlabeled: int | None = None,
     listed: Tensor | None = None,
     more_unlabeled: Tensor | None = None,
+    balanced_batches: bool = False,
 ) -> SemiSupervisedData:
     """Hold out validation images, and keep the labels of `num_labeled` of the others only.
 
@@ -59,6 +60,7 @@ def split_training_set(
         num_unlabeled: unlabeled images, drawn from all that there are; None for all of these.
         listed: which training images are labeled, (N,), in place of `num_labeled`.
         more_unlabeled: images that never had a label, bytes (N, channels, height, width).
+        balanced_batches: whether classes are equally frequent in labeled batches, in the mean.
 
     Raises:
         ConfigError: there are too few images, of a class or in all; or listed images are of classes
@@ -98,9 +100,9 @@ def split_training_set(
     if not isinstance(augmentation, Mapping):
         augmentation = {"affine": augmentation}
     changes = Augmentation(**augmentation)
-    return SemiSupervisedData(
-        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, changes
-    )
+    names = tuple(learned)
+    parts = labeled, unlabeled_images, test, validation
+    return SemiSupervisedData(*parts, names, batch_size, changes, balanced_batches)
 
 
 def draw(images: Tensor, count: int, seed: int) -> Tensor:

@@ -132,6 +132,7 @@ def train_as(
 
     algorithm.to(trainer.strategy.root_device)
     evaluations = evaluate_run(algorithm, data)
+    failures.compare_frequencies(algorithm)
     for name, figure in run_figures(history, algorithm.in_epochs, evaluations["test"]).items():
         figure.savefig(folder / f"{name}.png")
     metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)

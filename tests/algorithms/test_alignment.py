@@ -1,7 +1,14 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from sgan_lab.algorithms.alignment import DistributionAlignment
+from sgan_lab.algorithms.pi_model import PiModel
+from sgan_lab.errors import ConfigError
+from tests.builders import make_data
 from tests.plain import plain_alignment
+from tests.steps import make_step
 
 
 def test_guesses_are_scaled_by_the_frequencies_of_labels_and_guesses():
@@ -24,6 +31,24 @@ def test_a_class_that_is_neither_labeled_nor_guessed_does_no_harm():
         aligned = align(torch.tensor([[0.0, 0.0, -200.0]]))
     assert aligned.isfinite().all()
     torch.testing.assert_close(aligned.softmax(1), torch.tensor([[0.5, 0.5, 0.0]]))
+
+
+def test_given_frequencies_stand_in_place_of_those_of_the_labels():
+    align = DistributionAlignment(3, [18, 1, 1])
+    align.update_labels(torch.tensor([2, 2]))
+    align.give(torch.ones(3))  # of the labels, which yield to the user's
+    torch.testing.assert_close(align.label_distribution, torch.tensor([0.9, 0.05, 0.05]))
+    with pytest.raises(ConfigError, match=r"class_frequencies=.*null or 2 numbers, one a class"):
+        DistributionAlignment(2, [18, 1, 1])
+
+
+def test_balanced_batches_do_not_hide_the_frequencies_of_the_labels(monkeypatch):
+    module, _ = make_step(PiModel, monkeypatch, distribution_alignment=True)
+    data = replace(make_data(), balanced_batches=True)
+    module.batches(data, 1)
+    module.alignment.update_labels(torch.tensor([0] * 8))
+    expected = torch.tensor([(data.labeled.labels == each).sum() / 20 for each in range(10)])
+    torch.testing.assert_close(module.alignment.label_distribution, expected.double())
 
 
 def test_there_is_no_gradient():

@@ -107,6 +107,18 @@ def test_a_run_leaves_a_complete_folder_and_goes_on_bit_for_bit(tmp_path, monkey
     assert json.loads((cut / "metrics.json").read_text())["iterations"] == 6
 
 
+@pytest.mark.parametrize("strength", [0, 1, 2.5])
+def test_logits_are_adjusted_by_how_frequent_a_class_is(strength, monkeypatch):
+    settings = {"threshold": 0.9, "logit_adjustment": strength}
+    module, batch = make_step(PseudoLabel, monkeypatch, **settings)
+    labels = make_data().labeled.labels.tolist()
+    frequencies = [max(1, labels.count(label)) / 20 for label in range(10)]  # one at least
+    logits = module.discriminator(batch.labeled_images).detach()
+    odds = logits.exp() * torch.tensor(frequencies).double() ** strength
+    expected = -(odds[range(8), batch.labels] / odds.sum(1)).log().mean()
+    torch.testing.assert_close(module.class_loss(logits, batch.labels), expected)
+
+
 def test_optimizer_is_kerass_adam_with_the_decay(monkeypatch):
     module, _ = make_step(PseudoLabel, monkeypatch, threshold=0.9)
     optimizer = module.configure_optimizers()

@@ -58,6 +58,8 @@ def good_values(words):
             values += [0, 0.5] + ([float(part.split()[-1])] if "<=" in part else [])
         elif part == "a list, each a dotted name":
             values += [[], ["my_module.Name", "a.b.c"]]
+        elif part == "a list, each a finite number > 0":
+            values += [[], [0.9, 3]]
         elif part.startswith("a list of 2, each an integer 4 to 4096"):
             values += [[4, 4096]]
         else:

@@ -5,7 +5,7 @@ import torch
 
 from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.batches import LabeledEpoch, SemiSupervisedBatches
-from sgan_lab.data.containers import scale
+from sgan_lab.data.containers import LabeledImages, scale
 from sgan_lab.errors import ConfigError
 from tests.builders import make_data
 
@@ -61,6 +61,24 @@ def test_views_show_the_same_unlabeled_images_each_augmented_by_itself(augmentat
     assert torch.equal(first, second) == (augmentation == 0)
     means = [view.mean(dim=(1, 2, 3)) for view in (first, second)]
     torch.testing.assert_close(*means, rtol=0, atol=4 / 127.5)  # half of what tells two apart
+
+
+@pytest.mark.parametrize("kind", [LabeledEpoch, lambda data: SemiSupervisedBatches(data, 60)])
+def test_balanced_batches_have_equally_many_images_of_each_class_in_the_mean(kind):
+    data = make_data(num_labeled=1200)
+    labels = torch.tensor([0] * 1100 + [3] * 90 + [7] * 10)
+    images = torch.arange(1200).view(-1, 1, 1, 1).remainder(256).byte().expand(-1, 1, 28, 28)
+    data = replace(
+        data, labeled=LabeledImages(images, labels), balanced_batches=True, batch_size=20
+    )
+    torch.manual_seed(0)
+    batches = list(kind(data))
+    drawn = torch.cat([batch.labels for batch in batches])
+    counts = drawn.bincount(minlength=10)
+    assert counts.nonzero().flatten().tolist() == [0, 3, 7]
+    assert (counts[[0, 3, 7]] - 400).abs().max() < 80  # five standard deviations
+    shown = torch.cat([batch[0] for batch in batches])[:, 0, 0, 0][drawn == 7]
+    assert len(shown.unique()) == 10
 
 
 def test_a_gan_without_unlabeled_images_is_refused():

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,28 @@ def test_an_accuracy_back_at_chance_is_logged_once_and_after_a_resume_not_again(
     resumed.failures.load_state_dict(intervals.failures.state_dict())
     resumed.add(0.1)
     assert len(caplog.records) == 1
+
+
+def test_an_accuracy_that_is_never_far_from_that_of_the_largest_class_does_not_fall():
+    intervals = Intervals(pi_model())
+    intervals.failures.chance = 0.95
+    assert [intervals.add(accuracy) for accuracy in (0.99, 0.95, 0.9)] == [{}] * 3
+
+
+@pytest.mark.parametrize(("missed", "is_odd"), [(0, False), (2, False), (3, True)])
+def test_classes_that_are_predicted_at_other_frequencies_than_labeled(
+    missed, is_odd, caplog, monkeypatch
+):
+    """A classifier that takes some images of class 3, of four labels, for class 1."""
+    monkeypatch.setattr(PiModel, "global_step", 70)
+    module, data = pi_model(), make_data()
+    classes = data.labeled.labels.clone()
+    classes[(classes == 3).nonzero()[:missed]] = 1
+    monkeypatch.setattr(module, "inferred", lambda *_: torch.eye(10)[classes])
+    failures = Failures(History(None), replace(data, unlabeled_images=data.labeled.images))
+    failures.compare_frequencies(module)
+    assert failures.found == ({"class_frequencies": 70} if is_odd else {})
+    assert ("labeled: 3 5.0% instead of 20.0%." in caplog.text) == is_odd
 
 
 def test_what_the_best_accuracy_was_is_in_the_checkpoint():

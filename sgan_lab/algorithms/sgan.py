@@ -4,6 +4,7 @@ GANs in Action, chapter 7, after Salimans et al. 2016, Improved Techniques for T
 """
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 from sgan_lab import losses
 from sgan_lab.algorithms.base import GAN, accuracy, keras_adam
 from sgan_lab.data.batches import SemiSupervisedBatch
-from sgan_lab.networks.tutorial import Generator
+from sgan_lab.networks.registry import SGAN_GENERATORS
 
 
 class SGAN(GAN):
@@ -30,8 +31,8 @@ class SGAN(GAN):
         generator_learning_rate: of the generator step.
         discriminator: name of the discriminator, see `networks.registry`; "strided" is the
             tutorial's.
-        generator_channels: of the generator's first feature map, see `Generator`; 256 are the
-            tutorial's.
+        generator_channels: of the generator's first feature map; 256 are the tutorial's.
+        generator: name of the generator, see `networks.registry.SGAN_GENERATORS`.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class SGAN(GAN):
         generator_learning_rate: float,
         discriminator: str = "strided",
         generator_channels: int = 256,
+        generator: str = "tutorial",
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
-        self.generator = Generator(image_shape, generator_channels)
+        make_generator = resolve_name(SGAN_GENERATORS[generator])
+        self.generator = make_generator(image_shape, first_channels=generator_channels)
 
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch."""

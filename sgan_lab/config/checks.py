@@ -40,7 +40,15 @@ def check_values(config: DictConfig) -> None:
     Raises:
         ConfigError: a value is not allowed, a mandatory one is missing, or a key is unknown.
     """
-    from sgan_lab.config.schema import CLASSES, Model, Root, Trainer, allowed, matches
+    from sgan_lab.config.schema import (
+        BATCH_NORMALIZED,
+        CLASSES,
+        Model,
+        Root,
+        Trainer,
+        allowed,
+        matches,
+    )
 
     late = [key for key in ("hydra", "logger", "callbacks") if key in config]  # resolved in a run
     early = OmegaConf.masked_copy(config, [key for key in config if key not in late])
@@ -49,7 +57,8 @@ def check_values(config: DictConfig) -> None:
     check_settings(Root, values, "", values)
 
     model = settings_of("model", "model", values["model"].get("_target_")) or Model
-    for key, kind in (model.limits | data_limits(values["data"])).items():
+    limits = BATCH_NORMALIZED if values["model"].get("generator") == "conv9" else model.limits
+    for key, kind in (limits | data_limits(values["data"])).items():
         value = OmegaConf.select(config, key, default=allowed)
         if value is not allowed and not matches(value, kind):
             raise ConfigError(key, value, f"must be {allowed(kind)}")

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sgan_lab.data.catalog import DATA_SETS
-from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS, SGAN_GENERATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
@@ -329,6 +329,13 @@ class VAT(Classifier):
     entropy_weight: Weight = Field(description="of the entropy of unlabeled images")
 
 
+# Batch normalization has no variance to divide by in a batch of one.
+BATCH_NORMALIZED = {
+    "data.batch_size": Annotated[int, Field(ge=2, le=100_000)],
+    "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
+}
+
+
 class GAN(Iterated):
     """A model with a generator; it steps its optimizers by itself."""
 
@@ -342,6 +349,9 @@ class GAN(Iterated):
 class SGAN(GAN, Discriminating):
     """The tutorial's SGAN."""
 
+    generator: Literal[tuple(SGAN_GENERATORS)] = Field(
+        ABSENT, description="tutorial: the tutorial's; conv9: for color images"
+    )
     generator_channels: Pixels = Field(
         ABSENT, description="of the generator's first feature map, a half and a quarter in the next"
     )
@@ -388,11 +398,7 @@ class ImprovedSGAN(PropagatedLabels, SGAN):
 class FeatureMatching(GAN):
     """Feature matching (Salimans et al. 2016)."""
 
-    # Batch normalization has no variance to divide by in a batch of one.
-    limits = {
-        "data.batch_size": Annotated[int, Field(ge=2, le=100_000)],
-        "callbacks.samples.num_images": Annotated[int, Field(ge=2, le=10_000)],
-    }
+    limits = BATCH_NORMALIZED
 
     discriminator: Literal[tuple(GENERATORS)] | Dotted = Field(
         ABSENT,

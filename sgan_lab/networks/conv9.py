@@ -24,7 +24,6 @@ SLOPE = 0.2  # of the leaky ReLU
 WEIGHT_STD = 0.05  # of the weights at the start
 LEAST_SIDE = 9  # pixels: a 3x3 convolution without padding follows two of stride 2
 FIRST_SIDE = 4  # pixels of the generator's first feature map
-FIRST_CHANNELS = 512
 
 
 class Conv9Generator(nn.Module):
@@ -36,23 +35,30 @@ class Conv9Generator(nn.Module):
     Args:
         image_shape: (channels, height, width) of an image.
         train_gain: see `MLPGenerator`.
+        first_channels: of the first feature map, a half in each that follows; at least 8. The paper
+            has 512.
     """
 
     noise_size = 100
 
-    def __init__(self, image_shape: tuple[int, int, int], train_gain: bool = False) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        train_gain: bool = False,
+        first_channels: int = 512,
+    ) -> None:
         super().__init__()
         channels, height, width = image_shape
         doublings = max(1, round(math.log2(max(height, width) / FIRST_SIDE)))
         first = [math.ceil(side / 2**doublings) for side in (height, width)]
-        units = FIRST_CHANNELS * first[0] * first[1]
+        units = first_channels * first[0] * first[1]
         layers = [
             nn.Linear(self.noise_size, units, bias=False),
             norm_of_batch(nn.BatchNorm1d, units, train_gain),
             nn.ReLU(),
-            nn.Unflatten(1, (FIRST_CHANNELS, *first)),
+            nn.Unflatten(1, (first_channels, *first)),
         ]
-        widths = [FIRST_CHANNELS >> index for index in range(doublings)]
+        widths = [max(1, first_channels >> index) for index in range(doublings)]
         for before, after in pairwise(widths):
             layers += [doubling(before, after, bias=False)]
             layers += [norm_of_batch(nn.BatchNorm2d, after, train_gain), nn.ReLU()]
@@ -65,7 +71,10 @@ class Conv9Generator(nn.Module):
         self.size = (height, width)
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Noise (N, 100) from U(0, 1), N > 1, to images (N, channels, height, width) in [-1, 1]."""
+        """Noise (N, 100), N > 1, to images (N, channels, height, width) in [-1, 1].
+
+        The paper's noise is from U(0, 1).
+        """
         height, width = self.size
         return self.layers(noise)[..., :height, :width]
 

@@ -28,6 +28,11 @@ GENERATORS = {
     "mlp": "sgan_lab.networks.mlp.MLPGenerator",
     "conv9": "sgan_lab.networks.conv9.Conv9Generator",
 }
+# Of the SGAN. They are called with (image_shape, first_channels=...).
+SGAN_GENERATORS = {
+    "tutorial": "sgan_lab.networks.tutorial.Generator",
+    "conv9": "sgan_lab.networks.conv9.Conv9Generator",
+}
 
 
 def make_discriminator(

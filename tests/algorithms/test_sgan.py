@@ -3,6 +3,8 @@ from itertools import pairwise
 
 import pytest
 
+from sgan_lab.algorithms.improved_sgan import ImprovedSGAN
+from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.data.batches import SemiSupervisedBatches
 from tests.builders import make_data
 from tests.steps import changed, check_sgan, make_sgan
@@ -69,6 +71,17 @@ def test_the_discriminator_is_trained_again_after_an_error_in_the_generators_ste
     with pytest.raises(RuntimeError), sgan.frozen_discriminator():
         raise RuntimeError
     assert all(weight.requires_grad for weight in sgan.discriminator.parameters())
+
+
+@pytest.mark.parametrize("algorithm", [SGAN, ImprovedSGAN])
+def test_the_generator_for_color_images_learns(algorithm):
+    sgan = make_sgan(algorithm, generator="conv9", generator_channels=16)
+    before = snapshot(sgan)
+    values = sgan.training_step(next(iter(SemiSupervisedBatches(make_data(), 1))), 0)
+    assert all(value.isfinite() for value in values.values())
+    learned = changed(before["generator"], snapshot(sgan)["generator"])
+    assert {"layers.0.weight", "layers.4.weight", "layers.10.bias"} <= learned
+    assert sgan.inferred_images(sgan.noise(3)).shape == (3, 1, 28, 28)
 
 
 @pytest.mark.parametrize("settings", [{}, {"generator_channels": 12}])

@@ -62,6 +62,8 @@ OTHER_GROUPS = [
         [BAD_GAN, "model.unlabeled_weight=-1"],
         "model.unlabeled_weight=-1: must be a number >= 0",
     ),
+    (["model.generator=conv9", "data.batch_size=1"], "data.batch_size=1: must be an integer 2 to"),
+    (["model.generator=other"], "model.generator=other: must be one of tutorial, conv9"),
     ([BAD_GAN, "data.batch_size=1"], "data.batch_size=1: must be an integer 2 to 100000"),
     (
         ["data.labeled_split=random", "data.num_labeled=9"],

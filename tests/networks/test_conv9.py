@@ -133,3 +133,10 @@ def test_the_generator_follows_the_image_shape(shape):
     assert images.shape == (4, *shape)
     assert images.abs().max() <= 1
     assert images.min() < 0
+
+
+def test_a_narrow_generator_has_a_half_of_the_channels_in_each_layer():
+    network = Conv9Generator((3, 64, 64), first_channels=16)
+    widths = [w.shape[0] for w in network.parameters() if w.dim() == 4 and len(w) > 1]
+    assert widths[:4] == [16, 8, 4, 2]
+    assert network(torch.randn(2, 100)).shape == (2, 3, 64, 64)

@@ -8,6 +8,7 @@ loss.
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
 from sgan_lab.algorithms.schedules import linear_decay, ramp_up
 from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
 from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.errors import ConfigError
 from sgan_lab.networks.registry import make_discriminator
 
 KERAS_EPSILON = 1e-7  # of Adam
@@ -50,6 +52,7 @@ class Algorithm(LightningModule):
         logit_adjustment: times the log-frequencies of classes among the labels, which are added to
             the logits in the class loss (Menon et al. 2021, Long-tail Learning via Logit
             Adjustment, equation 10).
+        weights: file of weights that the discriminator begins with; None for random ones.
     """
 
     in_epochs: bool = False
@@ -59,6 +62,7 @@ class Algorithm(LightningModule):
     strong_augmentation: Mapping[str, float] | None = None
     propagation: LabelPropagation | None = None
     logit_adjustment: float = 0.0
+    weights: str | None = None
 
     def __init__(
         self,
@@ -118,7 +122,18 @@ class Algorithm(LightningModule):
         return losses.class_loss(logits, labels)
 
     def prepare(self, data: SemiSupervisedData) -> None:
-        """What precedes the first iteration; not called where a checkpoint holds its result."""
+        """What precedes the first iteration; not called where a checkpoint holds its result.
+
+        Raises:
+            ConfigError: weights are given, and the discriminator cannot take them.
+        """
+        if self.weights is None:
+            return
+        if not hasattr(self.discriminator, "load"):
+            raise ConfigError("model.weights", self.weights, "needs model.discriminator=resnet18")
+        self.discriminator.load(Path(self.weights).expanduser())
+        if self.classifier is not self.discriminator:  # a running average of it
+            self.classifier.module.load_state_dict(self.discriminator.state_dict())
 
     def on_train_batch_start(self, *_: object) -> None:
         """Set the learning rates of an iteration."""
@@ -205,6 +220,7 @@ class SemiSupervisedClassifier(Algorithm):
         unlabeled_batches: unlabeled batches with each labeled one.
         discriminator: name of the network, see `networks.registry`.
         logit_adjustment: see `Algorithm`.
+        weights: see `Algorithm`.
     """
 
     def __init__(
@@ -219,9 +235,11 @@ class SemiSupervisedClassifier(Algorithm):
         unlabeled_batches: int = 1,
         discriminator: str = "strided",
         logit_adjustment: float = 0.0,
+        weights: str | None = None,
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
         self.logit_adjustment = logit_adjustment
+        self.weights = weights
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches
 

@@ -21,6 +21,7 @@ class Supervised(Algorithm):
         learning_rate: of Adam.
         discriminator: name of the network, see `networks.registry`.
         logit_adjustment: see `Algorithm`.
+        weights: see `Algorithm`.
     """
 
     in_epochs = True
@@ -33,9 +34,11 @@ class Supervised(Algorithm):
         learning_rate: float,
         discriminator: str = "strided",
         logit_adjustment: float = 0.0,
+        weights: str | None = None,
     ) -> None:
         super().__init__(image_shape, class_names, discriminator)
         self.logit_adjustment = logit_adjustment
+        self.weights = weights
         self.mean_loss = MeanMetric()
         self.mean_accuracy = MeanMetric()
         for metric in (self.mean_loss, self.mean_accuracy):

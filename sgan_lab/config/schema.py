@@ -215,6 +215,7 @@ class Model(Settings):
 
 
 LOGIT_ADJUSTMENT = "times log frequency of the label's class, in the class loss; 1 for rare classes"
+WEIGHTS = "file of torchvision's weights that discriminator=resnet18 begins with; null for none"
 CLASS_FREQUENCIES = (
     "of the targets, a number a class; null for the labels' where targets are aligned"
 )
@@ -226,7 +227,8 @@ class Discriminating(Model):
     discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = Field(
         ABSENT,
         description="strided: the tutorial's network; pooling: a better classifier, slower; for "
-        "color images conv9, conv13 and wide_resnet; or the dotted name of a class of your own",
+        "color images conv9, conv13, wide_resnet and resnet18; or the dotted name of a class of "
+        "your own",
     )
 
 
@@ -236,6 +238,7 @@ class Supervised(Discriminating):
     epochs: Count = Field(description="passes over the labeled images")
     learning_rate: Positive = Field(description="of Adam")
     logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
+    weights: Text | None = Field(ABSENT, description=WEIGHTS)
 
 
 class Iterated(Model):
@@ -257,6 +260,7 @@ class Classifier(Iterated, Discriminating):
     )
     unlabeled_batches: Batches = Field(ABSENT, description="with each labeled one")
     logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
+    weights: Text | None = Field(ABSENT, description=WEIGHTS)
 
 
 class PseudoLabel(Classifier):

@@ -21,6 +21,7 @@ DISCRIMINATORS = {
     "conv9": "sgan_lab.networks.conv9.Conv9Discriminator",
     "conv13": "sgan_lab.networks.conv13.Conv13Discriminator",
     "wide_resnet": "sgan_lab.networks.wide_resnet.WideResNet",
+    "resnet18": "sgan_lab.networks.resnet.ResNet18",
 }
 # Of feature matching, by the discriminator of its paper that it belongs to. They are called with
 # (image_shape, train_gain).

@@ -33,6 +33,8 @@ class SemiSupervisedData:
         class_names: a name for each label.
         batch_size: images a batch.
         augmentation: how training images are changed.
+        label_weights: how often each labeled image is drawn, relative to the others, (N,); None
+            for all equally often.
         balanced_batches: whether classes are equally frequent in labeled batches, in the mean.
     """
 
@@ -43,6 +45,7 @@ class SemiSupervisedData:
     class_names: tuple[str, ...]
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    label_weights: Tensor | None = None
     balanced_batches: bool = False
 
     def training_images(self, images: Tensor, changes: Augmentation | None = None) -> Tensor:
@@ -52,22 +55,24 @@ class SemiSupervisedData:
 
     @cached_property
     def label_frequencies(self) -> Tensor:
-        """Of each class among the labels, (classes,); they sum to 1."""
-        counts = self.labeled.labels.bincount(minlength=len(self.class_names))
+        """Of each class among the labels, by their weights, (classes,); they sum to 1."""
+        counts = self.labeled.labels.bincount(self.label_weights, minlength=len(self.class_names))
         return counts / counts.sum()
 
     @cached_property
-    def _label_weights(self) -> Tensor:
-        """Of each labeled image in a balanced draw, summed up, (N,)."""
-        return self.label_frequencies[self.labeled.labels].reciprocal().cumsum(dim=0)
+    def draw_weights(self) -> Tensor | None:
+        """How often each labeled image is in batches, as `label_weights`, (N,)."""
+        if not self.balanced_batches:
+            return self.label_weights
+        weights = 1.0 if self.label_weights is None else self.label_weights
+        return weights / self.label_frequencies[self.labeled.labels]
 
     def draw_labeled(self, count: int) -> Tensor:
         """Indices of labeled images, (count,), drawn with replacement."""
-        num_labeled, device = len(self.labeled.labels), self.labeled.labels.device
-        if not self.balanced_batches:
+        if self.draw_weights is None:
+            num_labeled, device = len(self.labeled.labels), self.labeled.labels.device
             return torch.randint(num_labeled, (count,), device=device)
-        places = self._label_weights[-1] * torch.rand(count, device=device)
-        return torch.searchsorted(self._label_weights, places)
+        return torch.multinomial(self.draw_weights, count, replacement=True)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -82,6 +87,7 @@ class SemiSupervisedData:
             unlabeled_images=self.unlabeled_images.to(device),
             test=self.test.to(device),
             validation=self.validation and self.validation.to(device),
+            label_weights=None if self.label_weights is None else self.label_weights.to(device),
         )
 
 

@@ -53,7 +53,7 @@ def predict(classifier: Classifier, images: Tensor) -> Iterator[Prediction]:
     """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
     logits = classifier.logits(images)
     real = logits.logsumexp(dim=1).sigmoid()
-    for row, real_probability in zip(logits.softmax(dim=1), real.tolist(), strict=True):
+    for row, real_probability in zip(classifier.probabilities(logits), real.tolist(), strict=True):
         label, values = row.argmax().item(), row.tolist()
         yield Prediction(classifier.class_names[label], values[label], real_probability, values)
 

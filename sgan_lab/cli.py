@@ -20,6 +20,10 @@ COMMANDS = {
         "errors, confusion matrix, calibration of a checkpoint",
     ),
     "predict": ("sgan_lab.evaluation.predict", "classify image files with a checkpoint, as CSV"),
+    "suggest": (
+        "sgan_lab.evaluation.suggest",
+        "the pictures whose labels would help most, as CSV and contact sheet",
+    ),
     "export": (
         "sgan_lab.evaluation.export",
         "a checkpoint's classifier as safetensors, ONNX or TorchScript",

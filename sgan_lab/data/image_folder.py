@@ -24,6 +24,7 @@ from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named, r
 from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
 from sgan_lab.data.text_files import read_text, shown
 from sgan_lab.errors import DataError
+from sgan_lab.terminal import cell_text
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,8 @@ def pictures_of_table(folder: Path, table: str) -> Pictures:
         )
     classes: dict[str, str] = {}
     for row in rows:
-        name, of_class = nfc(Path(row["file"].strip()).as_posix()), nfc(row["class"].strip())
+        name, of_class = (nfc(cell_text(row[key].strip())) for key in ("file", "class"))
+        name = Path(name).as_posix()
         if name == "." or not of_class:  # empty
             continue
         if classes.setdefault(name, of_class) != of_class:

@@ -197,6 +197,8 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
 
     if data.get("labeled_list") is not None:
         return {"data.num_labeled": NoneType}
+    if type(folds := data.get("folds")) is int:
+        return {"data.fold": Annotated[int, Field(ge=0, le=folds - 1)]}
     known = data_set(data)
     if known is None or data.get("classes") is not None:  # their number is known once loaded
         return {}

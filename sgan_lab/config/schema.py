@@ -125,7 +125,9 @@ class Data(Settings):
     labeled_split: Literal["first", "balanced", "random"] = Field(
         description="the first images, the first of each class, or random ones of each class"
     )
-    label_seed: Seed = Field(description="of labeled_split=random, num_unlabeled and test_fraction")
+    label_seed: Seed = Field(
+        description="of labeled_split=random, num_unlabeled, test_fraction and folds"
+    )
     labeled_list: Text | None = Field(
         ABSENT,
         description="file that lists the labeled images by index or file name, a line each; "
@@ -165,6 +167,12 @@ class ImageFolder(Data):
     )
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         ABSENT, description="of the labeled images of each class, where there is no test/"
+    )
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        ABSENT, description="parts of the labeled images, in place of test_fraction; null for none"
+    )
+    fold: Annotated[int, Field(ge=0, le=999)] = Field(
+        ABSENT, description="the part that is the test set, 0 to folds - 1"
     )
     image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
         ABSENT,

@@ -21,9 +21,9 @@ from torch import Tensor
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.data.image_cache import read_or_recall
 from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named, read_images
-from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
+from sgan_lab.data.splits import fold_test, hold_out_test, listed_images, split_training_set
 from sgan_lab.data.text_files import read_text, shown
-from sgan_lab.errors import DataError
+from sgan_lab.errors import ConfigError, DataError
 from sgan_lab.terminal import cell_text
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ def image_folder(
     labels: str | None = None,
     labeled_list: str | None = None,
     test_fraction: float = 0.2,
+    folds: int | None = None,
+    fold: int = 0,
     skip_broken: bool = False,
     label_seed: int = 0,
     **split: Any,
@@ -81,16 +83,21 @@ def image_folder(
             indices among all images with a class.
         test_fraction: of the labeled images of each class, the test set where there is no test/;
             drawn by `label_seed`, without the images in `labeled_list`.
+        folds: of a cross-validation, in place of `test_fraction`: the same images in so many parts,
+            drawn by `label_seed`; None for none.
+        fold: the part that is the test set, 0 to `folds` - 1.
         skip_broken: whether a file that is no readable image is left out, or an error.
         label_seed: see `split_training_set`.
         split: its further arguments.
 
     Raises:
         DataError: a folder or its images are missing, or an image or a list cannot be read.
-        ConfigError: see `split_training_set`.
+        ConfigError: there are `folds` and test/; or see `fold_test` and `split_training_set`.
     """
     folder = Path(root).expanduser()
     found = pictures_of_folders(folder) if labels is None else pictures_of_table(folder, labels)
+    if folds and found.test:
+        raise ConfigError("data.folds", folds, f"must be null, since there is {folder / 'test'}")
     files = found.labeled | found.test | dict.fromkeys(found.unlabeled, -1)
     paths, targets = list(files), torch.tensor(list(files.values()))
     is_listed, is_test = torch.zeros(2, len(paths), dtype=torch.bool)
@@ -114,7 +121,11 @@ def image_folder(
             each[whole] for each in (images, targets, is_listed, is_test)
         )
     if not found.test:
-        is_test = hold_out_test(targets.masked_fill(is_listed, -1), test_fraction, label_seed)
+        free = targets.masked_fill(is_listed, -1)
+        if folds:
+            is_test = fold_test(free, folds, fold, label_seed)
+        else:
+            is_test = hold_out_test(free, test_fraction, label_seed)
         count, total = int(is_test.sum()), int((targets >= 0).sum())
         if not count:
             raise DataError(f"{folder} has no test/, and too few labeled images to hold some out.")

@@ -67,6 +67,11 @@ def run_metrics(
             for part, evaluation in evaluations.items()
             for name, value in measure(evaluation).items()
         },
+        **(
+            {"test_confusion": evaluations["test"].confusion.tolist()}  # which a report pools
+            if config.data.get("folds")
+            else {}
+        ),
         "temperature": evaluations["test"].temperature,
         "test_images": len(data.test.labels),
         "num_labeled": len(data.labeled.labels),

@@ -202,6 +202,23 @@ def test_without_a_test_set_a_part_of_each_class_is_held_out_by_the_seed(tmp_pat
     assert half.test.labels.bincount().tolist() == [30, 2]
 
 
+def test_each_labeled_picture_is_in_one_fold(tmp_path):
+    root = make_image_folder(tmp_path)
+    with pytest.raises(
+        ConfigError, match=f"data.folds=3: must be null, since there is {root}/test"
+    ):
+        read_folder(root, folds=3)
+    shutil.rmtree(root / "test")
+    folds = [read_folder(root, folds=3, fold=fold) for fold in range(3)]
+    tested = [image.numpy().tobytes() for data in folds for image in data.test.images]
+    assert len(set(tested)) == len(tested) == 6
+    for data in folds:
+        assert data.test.labels.tolist() == [0, 1]
+        learned = {image.numpy().tobytes() for image in data.labeled.images}
+        assert len(learned) == 4
+        assert not learned & {image.numpy().tobytes() for image in data.test.images}
+
+
 def test_a_folder_of_single_pictures_has_none_to_hold_out(tmp_path):
     root = make_image_folder(tmp_path)
     shutil.rmtree(root / "test")

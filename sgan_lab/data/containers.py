@@ -32,6 +32,7 @@ class SemiSupervisedData:
         class_names: a name for each label.
         batch_size: images a batch.
         augmentation: how training images are changed.
+        background: the color that transparent pixels of image files were put on.
     """
 
     labeled: LabeledImages
@@ -41,6 +42,7 @@ class SemiSupervisedData:
     class_names: tuple[str, ...]
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    background: str = "white"
 
     def training_images(self, images: Tensor) -> Tensor:
         """Bytes 0 to 255 to augmented floats in [-1, 1]."""

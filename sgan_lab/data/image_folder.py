@@ -8,7 +8,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import compress
 from pathlib import Path
@@ -57,6 +57,7 @@ def image_folder(
     root: str,
     image_size: Sequence[int] | None = None,
     channels: int | None = None,
+    background: str = "white",
     labels: str | None = None,
     labeled_list: str | None = None,
     test_fraction: float = 0.2,
@@ -77,6 +78,7 @@ def image_folder(
         image_size: (height, width) to which images are resized; None to infer it, see
             `infer_shape`.
         channels: 1 for gray, 3 for color; None to infer it.
+        background: the color behind transparent pixels, by a name or as #rrggbb.
         labels: a CSV file of the columns file and class, in place of labeled/ and unlabeled/, see
             `pictures_of_table`.
         labeled_list: a file that lists the labeled images by their paths below `root`, or by their
@@ -106,10 +108,10 @@ def image_folder(
         names = [path.relative_to(folder).as_posix() for path in found.labeled]
         is_listed[: len(names)] = listed_images(Path(labeled_list), len(names), names)
     if image_size is None or channels is None:
-        inferred, *size = infer_shape(paths)
+        inferred, *size = infer_shape(paths, background)
         channels, image_size = channels or inferred, image_size or size
         log.info("Images are read as data.image_size=%s data.channels=%d", image_size, channels)
-    images, broken = read_or_recall(paths, folder, image_size, channels)
+    images, broken = read_or_recall(paths, folder, image_size, channels, background)
     if broken:
         if not skip_broken:
             raise DataError(f"{named(paths, broken)}. data.skip_broken=true leaves such files out.")
@@ -135,7 +137,7 @@ def image_folder(
     warn_of_copies(
         compress(paths, is_labeled), labeled.images, compress(paths, is_test), test.images
     )
-    return split_training_set(
+    data = split_training_set(
         labeled,
         test,
         found.class_names,
@@ -144,6 +146,7 @@ def image_folder(
         more_unlabeled=images[(targets >= 0).sum() :],  # a view: they may fill most of the memory
         **split,
     )
+    return replace(data, background=background)
 
 
 def pictures_of_folders(folder: Path) -> Pictures:
@@ -270,7 +273,12 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def class_images(
-    folder: Path, class_names: Sequence[str], image_size: Sequence[int], channels: int, root: Path
+    folder: Path,
+    class_names: Sequence[str],
+    image_size: Sequence[int],
+    channels: int,
+    root: Path,
+    background: str = "white",
 ) -> LabeledImages:
     """Labeled images, <class>/* below a folder.
 
@@ -280,12 +288,13 @@ def class_images(
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
         root: folder that links must not leave.
+        background: the color behind transparent pixels.
 
     Raises:
         DataError: there are no images, a class is not known, or an image cannot be read.
     """
     files = class_files(folder, class_names, root)
-    images = read_images(list(files), image_size, channels)
+    images = read_images(list(files), image_size, channels, background)
     return LabeledImages(images, torch.tensor(list(files.values())))
 
 

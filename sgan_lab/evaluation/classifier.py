@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch import Tensor, nn
 
 from sgan_lab.config.targets import TARGET
@@ -19,7 +20,7 @@ from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
-TEMPERATURE = "temperature"  # key of a checkpoint
+TEMPERATURE, BACKGROUND = "temperature", "background"  # keys of a checkpoint
 BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
@@ -32,6 +33,7 @@ class Classifier(NamedTuple):
         class_names: a name for each label.
         discriminator: the name of the network, see `networks.registry`.
         temperature: what the logits are divided by for probabilities, see `calibration`.
+        background: the color that transparent pixels of image files are put on.
     """
 
     network: nn.Module
@@ -39,6 +41,7 @@ class Classifier(NamedTuple):
     class_names: list[str]
     discriminator: str
     temperature: float = 1.0
+    background: str = "white"
 
     def predict(self, images: Images) -> np.ndarray:
         """The names of the most probable classes, (N,).
@@ -57,7 +60,7 @@ class Classifier(NamedTuple):
 
         For arguments and errors see `predict`.
         """
-        logits = self.logits(image_bytes(images, self.image_shape))
+        logits = self.logits(image_bytes(images, self.image_shape, self.background))
         return self.probabilities(logits).numpy()
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -111,6 +114,8 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
         temperature = float(content.get(TEMPERATURE, 1))
         if not 0 < temperature < math.inf:
             raise ValueError(f"{TEMPERATURE}={temperature} is no temperature")
+        background = content.get(BACKGROUND, "white")
+        ImageColor.getrgb(background)  # raises where it is no color
     except UserError:
         raise
     except Exception as error:  # other files each fail in their own way
@@ -119,4 +124,6 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
         raise DataError(
             f"{checkpoint} is no readable checkpoint of this version of sgan_lab: {reason}"
         ) from error
-    return Classifier(network.eval(), image_shape, class_names, discriminator, temperature)
+    return Classifier(
+        network.eval(), image_shape, class_names, discriminator, temperature, background
+    )

@@ -248,7 +248,9 @@ def main() -> None:
         if arguments.data:
             channels, *size = classifier.image_shape
             names = classifier.class_names
-            test = class_images(arguments.data, names, size, channels, root=arguments.data)
+            test = class_images(
+                arguments.data, names, size, channels, arguments.data, classifier.background
+            )
         else:
             test = run_test_set(run, classifier, arguments.trust)
         evaluation = evaluate(

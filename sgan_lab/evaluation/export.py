@@ -3,9 +3,10 @@
 The command is `sgan-lab export`. The file takes images, floats (N, channels, height, width) in
 [-1, 1] with any N, and gives class logits (N, classes), with dropout and noise off. Their softmax
 gives calibrated probabilities: they are divided by the classifier's temperature. A safetensors file
-holds the weights only. The metadata name the image shape, the classes, the scaling and, in
-safetensors, the network and the temperature, by which its logits are still to be divided. The file
-is loaded by its own runtime and compared with the classifier before it is kept.
+holds the weights only. The metadata name the image shape, the classes, the scaling, the color
+behind transparent pixels and, in safetensors, the network and the temperature, by which its logits
+are still to be divided. The file is loaded by its own runtime and compared with the classifier
+before it is kept.
 """
 
 import argparse
@@ -53,6 +54,7 @@ def metadata(classifier: Classifier) -> dict[str, str]:
         "image_shape": json.dumps(classifier.image_shape),
         "class_names": json.dumps(classifier.class_names),
         "scaling": "(byte - 127.5) / 127.5",
+        "background": classifier.background,
     }
 
 

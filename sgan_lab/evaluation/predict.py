@@ -90,7 +90,9 @@ def write_predictions(
         task = progress.add_task("Classifying", total=len(paths))
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
-            images, reasons = read_files(batch, size, channels, shows_progress=False)
+            images, reasons = read_files(
+                batch, size, channels, classifier.background, shows_progress=False
+            )
             broken |= {start + place: reason for place, reason in reasons.items()}
             for place, prediction in enumerate(predict(classifier, images)):
                 if place in reasons:

@@ -146,10 +146,10 @@ def different(classifier: Classifier, images: Tensor, count: int, seed: int) -> 
     return sorted([*places.values(), *others[: count - len(places)]])
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(path: Path, background: str) -> str:
     """A small version of a picture as a data URI."""
     with strict_pillow(), open_image(path) as file:
-        image = picture(file, "RGB")
+        image = picture(file, "RGB", background)
     image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -162,6 +162,7 @@ def write_suggestions(
     labeled: dict[str, str],
     root: Path,
     folder: Path,
+    background: str,
 ) -> None:
     """Write labels.csv and the contact sheet into a new folder.
 
@@ -171,6 +172,7 @@ def write_suggestions(
         labeled: classes of files that have one, which follow in labels.csv.
         root: the folder of the pictures; files are named relative to it.
         folder: for the two files; must not exist.
+        background: the color behind transparent pixels.
 
     Raises:
         OSError: the folder exists or cannot be written.
@@ -183,7 +185,7 @@ def write_suggestions(
     )
     sheet = environment.get_template("suggest.html").render(
         rows=[
-            (printable(name), each, thumbnail(paths[each.index]))
+            (printable(name), each, thumbnail(paths[each.index], background))
             for name, each in zip(names, suggestions, strict=True)
         ]
     )
@@ -239,7 +241,7 @@ def main() -> None:
         else:
             paths = image_paths(root, root=root)
         channels, *size = classifier.image_shape
-        images, broken = read_files(paths, size, channels)
+        images, broken = read_files(paths, size, channels, classifier.background)
         whole = [index for index in range(len(paths)) if index not in broken]
         if not whole:
             raise DataError(f"No unlabeled pictures that can be read in {root}.")
@@ -247,7 +249,7 @@ def main() -> None:
             classifier, images[whole], arguments.count, arguments.by, arguments.seed
         )
         readable = [paths[index] for index in whole]
-        write_suggestions(suggestions, readable, labeled, root, output)
+        write_suggestions(suggestions, readable, labeled, root, output, classifier.background)
     except (UserError, OSError) as error:
         sys.exit(printable(str(error)))
     print(printable(f"Fill in the column class of {output / CSV}; see {output / SHEET}."))

@@ -90,7 +90,7 @@ def train_as(
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
     interruption = Interruption()
-    validation = Validation(data.validation, data.class_names)
+    validation = Validation(data)
     trainer: pl.Trainer = instantiate(
         config.trainer,
         **environment(config.trainer),

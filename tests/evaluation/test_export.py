@@ -48,7 +48,7 @@ def run_file(file_format, path, images):
         session = onnxruntime.InferenceSession(path)
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         return session.get_modelmeta().custom_metadata_map, torch.from_numpy(logits)
-    extra = {"image_shape": "", "class_names": "", "scaling": ""}
+    extra = {"image_shape": "", "class_names": "", "scaling": "", "background": ""}
     network = torch.jit.load(str(path), _extra_files=extra)
     return {key: value.decode() for key, value in extra.items()}, network(images)
 
@@ -72,6 +72,7 @@ def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
     assert json.loads(metadata["image_shape"]) == [3, 12, 13]
     assert json.loads(metadata["class_names"]) == ["cat", "dog", "ä", "[x]"]
     assert metadata["scaling"] == "(byte - 127.5) / 127.5"
+    assert metadata["background"] == "white"
     assert str(Path(sgan_lab.__file__).parent).encode() not in path.read_bytes()
 
 

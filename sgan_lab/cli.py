@@ -24,6 +24,10 @@ COMMANDS = {
         "sgan_lab.evaluation.suggest",
         "the pictures whose labels would help most, as CSV and contact sheet",
     ),
+    "generate": (
+        "sgan_lab.evaluation.generate",
+        "images of a checkpoint's generator, and their distance from the training images",
+    ),
     "export": (
         "sgan_lab.evaluation.export",
         "a checkpoint's classifier as safetensors, ONNX or TorchScript",

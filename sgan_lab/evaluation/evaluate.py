@@ -26,7 +26,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from sgan_lab.config.files import load_run_config
 from sgan_lab.config.own import trusted
 from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
-from sgan_lab.data.containers import LabeledImages, scale
+from sgan_lab.data.containers import LabeledImages, SemiSupervisedData, scale
 from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation import plots
@@ -111,14 +111,14 @@ def evaluate(
     return Evaluation(logits, images.labels.cpu(), class_names, temperature)
 
 
-def run_test_set(
+def run_data(
     folder: Path, classifier: Classifier, trusted: Collection[str] = ()
-) -> LabeledImages:
-    """The test set of a run, from the `data` group of its config.yaml.
+) -> SemiSupervisedData:
+    """The data of a run, from the `data` group of its config.yaml.
 
     Args:
         folder: of the run.
-        classifier: that is tested.
+        classifier: that was trained on them.
         trusted: packages of the user's whose functions may be called.
 
     Raises:
@@ -157,7 +157,7 @@ def run_test_set(
     expected = (classifier.image_shape, tuple(classifier.class_names))
     if (found.image_shape, found.class_names) != expected:
         raise DataError(f"{path}: the data have other classes or images than the classifier.")
-    return found.test
+    return found
 
 
 def write_evaluation(
@@ -252,7 +252,7 @@ def main() -> None:
                 arguments.data, names, size, channels, arguments.data, classifier.background
             )
         else:
-            test = run_test_set(run, classifier, arguments.trust)
+            test = run_data(run, classifier, arguments.trust).test
         evaluation = evaluate(
             classifier.network, test, classifier.class_names, classifier.temperature
         )

@@ -56,7 +56,7 @@ class Classifier(NamedTuple):
         return np.array(self.class_names)[self.predict_proba(images).argmax(axis=1)]
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """The probabilities of the classes, (N, classes), in the order of `class_names`.
+        """The calibrated probabilities, (N, classes), in the order of `class_names`.
 
         For arguments and errors see `predict`.
         """

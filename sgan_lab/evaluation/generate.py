@@ -77,9 +77,16 @@ def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
 
 
 def images_of(model: GAN, noise: Tensor) -> Tensor:
-    """Generated images in [-1, 1], in batches of about equal sizes."""
+    """Generated images in [-1, 1], in batches of about equal sizes.
+
+    Raises:
+        DataError: their pixels are not finite numbers.
+    """
     batches = noise.tensor_split(math.ceil(len(noise) / BATCH_SIZE))
-    return torch.cat([model.inferred_images(batch) for batch in batches]).cpu()
+    images = torch.cat([model.inferred_images(batch) for batch in batches])
+    if not images.isfinite().all():
+        raise DataError("The pixels of the generated images are not finite: training has diverged.")
+    return images
 
 
 def between(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
@@ -143,6 +150,23 @@ def coverage(points: Tensor, covering: Tensor) -> float:
     return (torch.cdist(points, covering) <= reach).any(dim=1).double().mean().item()
 
 
+def compare(classifier: Classifier, training: Tensor, generated: Tensor) -> dict[str, float]:
+    """FID, precision and recall of generated images, in features of a classifier.
+
+    Args:
+        classifier: whose features are compared.
+        training: images as bytes; as many as there are generated ones are drawn.
+        generated: images in [-1, 1].
+    """
+    drawn = scale(training[torch.randperm(len(training))[: len(generated)]])
+    real, fake = (features_of(classifier, images) for images in (drawn, generated))
+    found = {"training_images": len(real), "generated_images": len(fake)}
+    found["fid"] = frechet_distance(real, fake)
+    if len(real) > NEIGHBORS:
+        found |= {"precision": coverage(fake, real), "recall": coverage(real, fake)}
+    return found
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -168,18 +192,7 @@ def main() -> None:
         training = torch.cat([data.labeled.images, data.unlabeled_images])
         torch.manual_seed(arguments.seed)
         images = images_of(model, model.noise(arguments.count))
-        compared = images_of(model, model.noise(COMPARED))
-        real = training[torch.randperm(len(training))[:COMPARED]]
-        sets = [features_of(classifier, each) for each in (scale(real), compared)]
-        content = {
-            "checkpoint": str(checkpoint),
-            "seed": arguments.seed,
-            "training_images": len(real),
-            "generated_images": COMPARED,
-            "fid": frechet_distance(*sets),
-        }
-        if len(real) > NEIGHBORS:  # by so many neighbors a set reaches
-            content |= {"precision": coverage(*reversed(sets)), "recall": coverage(*sets)}
+        found = compare(classifier, training, images_of(model, model.noise(COMPARED)))
         neighbors = scale(training[nearest(images, training)])
         grids = {
             "images": (images, COLUMNS),
@@ -192,11 +205,9 @@ def main() -> None:
         for name, (grid, columns) in grids.items():
             path = output / f"{name}.png"
             save_image(grid, path, nrow=columns, normalize=True, value_range=(-1, 1))
+        content = {"checkpoint": str(checkpoint), "seed": arguments.seed, **found}
         (output / "generation.json").write_text(json.dumps(content, indent=2) + "\n")
     except (UserError, OSError) as error:
         sys.exit(str(error))
-    values = ", ".join(
-        f"{name} {content[name]:.4g}" for name in ("fid", "precision", "recall") if name in content
-    )
-    print(f"{values}, on features of the classifier")
+    print(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found.items()))
     print(f"Written: {output}")

@@ -100,6 +100,10 @@ OTHER_GROUPS = [
         "data.fold=3: must be an integer 0 to 2",
     ),
     (
+        ["data=image_folder", "data.root=x", "data.folds=3", "data.labeled_list=x", "data.fold=3"],
+        "data.fold=3: must be an integer 0 to 2",
+    ),
+    (
         ["data=image_folder", "data.root=x", "data.background=whit"],
         "data.background=whit: must be a color, such as white, lightgray, #1f77b4",
     ),

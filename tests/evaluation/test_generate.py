@@ -95,6 +95,8 @@ def test_a_checkpoint_generates_what_its_model_did(tmp_path, monkeypatch, capsys
         assert run_generate("--seed", seed, "--output", tmp_path / str(seed)) is None
         assert ((tmp_path / str(seed) / "images.png").read_bytes() == first) == (seed == 0)
 
+    with pytest.raises(generate.DataError, match="training has diverged"):
+        generate.images_of(load_gan(checkpoint, run), torch.full((2, 100), float("nan")))
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("sgan_lab.algorithms.sgan.SGAN", "os.system"))
     assert "the model os.system, which is not of sgan_lab" in run_generate(

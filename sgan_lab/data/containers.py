@@ -36,6 +36,7 @@ class SemiSupervisedData:
         label_weights: how often each labeled image is drawn, relative to the others, (N,); None
             for all equally often.
         balanced_batches: whether classes are equally frequent in labeled batches, in the mean.
+        background: the color that transparent pixels of image files were put on.
     """
 
     labeled: LabeledImages
@@ -47,6 +48,7 @@ class SemiSupervisedData:
     augmentation: Augmentation = field(default_factory=Augmentation)
     label_weights: Tensor | None = None
     balanced_batches: bool = False
+    background: str = "white"
 
     def training_images(self, images: Tensor, changes: Augmentation | None = None) -> Tensor:
         """Bytes 0 to 255 to floats in [-1, 1], changed as the data are or by other changes."""

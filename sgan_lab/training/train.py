@@ -92,6 +92,7 @@ def train_as(
     history = History(None if algorithm.in_epochs else config.log_interval)
     failures = Failures(history, data)
     interruption = Interruption()
+    validation = Validation(data)
     trainer: pl.Trainer = instantiate(
         config.trainer,
         **environment(config.trainer),
@@ -101,7 +102,7 @@ def train_as(
             *([CheckStep(config.model._target_)] if is_own(config.model._target_) else []),
             history,
             failures,
-            Validation(data.validation, data.class_names),
+            validation,
             *callbacks,
             *([RecordIterations()] if config.cuda_graph else []),
             interruption,
@@ -131,7 +132,7 @@ def train_as(
         return {}
 
     algorithm.to(trainer.strategy.root_device)
-    evaluations = evaluate_run(algorithm, data)
+    evaluations = evaluate_run(algorithm, data, validation.temperature)
     failures.compare_frequencies(algorithm)
     for name, figure in run_figures(history, algorithm.in_epochs, evaluations["test"]).items():
         figure.savefig(folder / f"{name}.png")

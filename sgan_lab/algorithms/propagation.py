@@ -11,18 +11,14 @@ import warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.sparse import csr_matrix
 from scipy.stats import entropy
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import kneighbors_graph
 from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
 
 from sgan_lab.data.containers import SemiSupervisedData
+from sgan_lab.data.neighbors import neighbor_graph
 
-COMPONENTS = 50  # principal components of the pixels
-NEIGHBORS = 5
 SPREADING = 0.99  # alpha of Zhou et al.
 STEPS = 100
 BALANCING_STEPS = 20
@@ -73,34 +69,26 @@ def propagated_labels(data: SemiSupervisedData) -> Tensor:
         Labels (N,); `NO_GUESS` for the least certain fifth, by the entropy of the class
         probabilities. The classes are about as frequent as among the labels.
     """
-    images = torch.cat([data.labeled.images, data.unlabeled_images]).flatten(1)
+    images = torch.cat([data.labeled.images, data.unlabeled_images])
     log.info("Labels are propagated to %d images.", len(data.unlabeled_images))
-    pixels = images.float().cpu().numpy()
-    components = min(COMPONENTS, *pixels.shape)
-    points = PCA(components, svd_solver="covariance_eigh").fit_transform(pixels)
-    labels = np.full(len(points), -1)
+    graph = neighbor_graph(images)
+    labels = np.full(len(images), -1)
     num_labeled = len(data.labeled.labels)
     labels[:num_labeled] = data.labeled.labels.cpu()
-    spreading = LabelSpreading(lambda *_: neighbor_graph(points), alpha=SPREADING, max_iter=STEPS)
+    spreading = LabelSpreading(lambda *_: graph, alpha=SPREADING, max_iter=STEPS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # so many steps are enough
-        spreading.fit(points, labels)
+        spreading.fit(np.zeros((len(images), 1)), labels)
     probabilities = spreading.label_distributions_[num_labeled:]
     is_reached = probabilities.any(axis=1)
     probabilities[~is_reached] = 1 / len(spreading.classes_)
-    _, counts = np.unique(labels[:num_labeled], return_counts=True)
-    probabilities = balanced(probabilities, counts / num_labeled)
+    weights = None if data.label_weights is None else data.label_weights.cpu()
+    counts = np.bincount(labels[:num_labeled], weights)[spreading.classes_]
+    probabilities = balanced(probabilities, counts / counts.sum())
     entropies = entropy(probabilities, axis=1)
     is_certain = is_reached & (entropies <= np.quantile(entropies, KEPT))
     guesses = np.where(is_certain, spreading.classes_[probabilities.argmax(axis=1)], NO_GUESS)
     return torch.from_numpy(guesses).to(data.unlabeled_images.device)
-
-
-def neighbor_graph(points: np.ndarray) -> csr_matrix:
-    """Weights exp(-(d / mean d)^2) of points (N, D) and neighbors at the cosine distance d."""
-    graph = kneighbors_graph(points, NEIGHBORS, mode="distance", metric="cosine")
-    graph.data = np.exp(-((graph.data / graph.data.mean()) ** 2))
-    return graph.maximum(graph.T)
 
 
 def balanced(probabilities: np.ndarray, frequencies: np.ndarray) -> np.ndarray:

@@ -229,9 +229,10 @@ def check_classes(data: dict[str, Any]) -> None:
                 f"must be null or a list of {minimum} or more different classes of {names}",
             )
     num_classes = len(data.get("classes") or known.class_names)
+    split = data.get("labeled_split")
     for key in ("num_validation", "num_labeled"):
         value = data.get(key)
-        balanced = key == "num_validation" or data.get("labeled_split") != "first"
+        balanced = key == "num_validation" or split in ("balanced", "random")
         if balanced and type(value) is int and 0 < value < num_classes:
             raise ConfigError(
                 f"data.{key}",

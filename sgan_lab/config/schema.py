@@ -122,10 +122,13 @@ class Data(Settings):
     num_labeled: Count | None = Field(
         description="labeled training images, the others are the unlabeled set; null for all"
     )
-    labeled_split: Literal["first", "balanced", "random"] = Field(
-        description="the first images, the first of each class, or random ones of each class"
+    labeled_split: Literal["first", "balanced", "random", "representative"] = Field(
+        description="the first images, the first of each class, random ones of each class, or one "
+        "of each cluster of similar images"
     )
-    label_seed: Seed = Field(description="of labeled_split=random, num_unlabeled and test_fraction")
+    label_seed: Seed = Field(
+        description="of a random or representative labeled_split, num_unlabeled and test_fraction"
+    )
     labeled_list: Text | None = Field(
         ABSENT,
         description="file that lists the labeled images by index or file name, a line each; "

@@ -45,7 +45,7 @@ class GuessedBatch(NamedTuple):
 
 
 class SemiSupervisedBatches:
-    """Batches of labeled and unlabeled images, each drawn uniformly with replacement.
+    """Batches of labeled and unlabeled images, each drawn with replacement.
 
     Args:
         data: what to draw from.
@@ -87,7 +87,10 @@ class SemiSupervisedBatches:
         """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images
         size, device = self.data.batch_size, unlabeled.device
-        drawn = torch.randint(len(images), (size,), device=device)
+        if (weights := self.data.label_weights) is None:
+            drawn = torch.randint(len(images), (size,), device=device)
+        else:
+            drawn = torch.multinomial(weights, size, replacement=True)
         drawn_unlabeled = torch.randint(
             len(unlabeled), (self.unlabeled_batches * size,), device=device
         )

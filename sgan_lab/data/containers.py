@@ -32,6 +32,8 @@ class SemiSupervisedData:
         class_names: a name for each label.
         batch_size: images a batch.
         augmentation: how training images are changed.
+        label_weights: how often each labeled image is drawn, relative to the others, (N,); None
+            for all equally often.
     """
 
     labeled: LabeledImages
@@ -41,6 +43,7 @@ class SemiSupervisedData:
     class_names: tuple[str, ...]
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    label_weights: Tensor | None = None
 
     def training_images(self, images: Tensor) -> Tensor:
         """Bytes 0 to 255 to augmented floats in [-1, 1]."""
@@ -59,6 +62,7 @@ class SemiSupervisedData:
             unlabeled_images=self.unlabeled_images.to(device),
             test=self.test.to(device),
             validation=self.validation and self.validation.to(device),
+            label_weights=None if self.label_weights is None else self.label_weights.to(device),
         )
 
 

@@ -46,10 +46,13 @@ def split_training_set(
         class_names: a name for each label.
         num_labeled: size of the labeled set; None for all images that are not held out.
         labeled_split: "first" labels the first images of the training set (the tutorial's rule);
-            "balanced" the first of each class; "random" equally many of each class, at random.
+            "balanced" the first of each class; "random" equally many of each class, at random;
+            "representative" those that stand for all, see `neighbors.representatives`, each with
+            the size of its cluster as its weight.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
-        label_seed: seed of "random" and of `num_unlabeled`; nothing else depends on it.
+        label_seed: seed of "random", "representative" and `num_unlabeled`; nothing else depends on
+            it.
         augmentation: attributes of an `Augmentation`; a number for `affine` alone, as the
             configuration was before there were others.
         classes: names of the classes to learn; labeled, validation and test images are of these
@@ -76,7 +79,10 @@ def split_training_set(
         if listed is not None:
             labeled = of_classes(labeled, class_names, learned)
     validation, rest = hold_out(train, num_validation, learned)
-    if listed is None:
+    weights = None
+    if listed is None and labeled_split == "representative" and num_labeled is not None:
+        labeled, weights, rest = choose_representatives(rest, num_labeled, label_seed)
+    elif listed is None:
         labeled, rest = choose_labeled(rest, num_labeled, labeled_split, label_seed, learned)
     elif len(labeled.labels) < listed.sum():
         raise ConfigError("data.classes", learned, "lacks classes of images in data.labeled_list")
@@ -99,7 +105,7 @@ def split_training_set(
         augmentation = {"affine": augmentation}
     changes = Augmentation(**augmentation)
     return SemiSupervisedData(
-        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, changes
+        labeled, unlabeled_images, test, validation, tuple(learned), batch_size, changes, weights
     )
 
 
@@ -229,6 +235,29 @@ def choose_labeled(
     chosen = torch.empty(total, dtype=torch.bool)
     chosen[order] = first_of_each_class(train.labels[order], count, class_names, "data.num_labeled")
     return at(train, chosen), at(train, ~chosen)
+
+
+def choose_representatives(
+    train: LabeledImages, count: int, label_seed: int
+) -> tuple[LabeledImages, Tensor, LabeledImages]:
+    """Choose images that stand for all, whatever their labels are.
+
+    Returns:
+        The labeled images, the sizes of their clusters (count,), and the other images.
+
+    Raises:
+        ConfigError: there are too few images.
+    """
+    from sgan_lab.data.neighbors import representatives  # a second to import
+
+    total = len(train.labels)
+    if not 1 <= count < total:
+        raise ConfigError("data.num_labeled", count, f"must be an integer 1 to {total - 1}")
+    log.info("Choosing %d of %d images to label.", count, total)
+    chosen, sizes = representatives(train.images, count, label_seed)
+    others = torch.ones(total, dtype=torch.bool)
+    others[chosen] = False
+    return at(train, chosen), sizes.float(), at(train, others)
 
 
 def first_of_each_class(labels: Tensor, count: int, class_names: Sequence[str], key: str) -> Tensor:

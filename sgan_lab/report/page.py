@@ -29,6 +29,7 @@ from sgan_lab.report.events import Events, mean_curves, read_events
 from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
     LABELS,
+    LOST,
     class_means,
     distinct,
     finished_runs,
@@ -62,6 +63,7 @@ examples:
   sgan-lab report outputs --output report --metric macro_f1
 """
 NBSP = "\N{NO-BREAK SPACE}"
+LOSING = f"runs with a class below {LOST:.0%}"
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 
 
@@ -267,7 +269,11 @@ def shown_statistics(table: pd.DataFrame, unit: Unit, sign: str = "") -> pd.Data
     numbers["std"] = numbers["std"].str.lstrip("+")
     numbers["95 % interval"] = numbers.low + f"{NBSP}to{NBSP}" + numbers.high
     numbers.loc[table[count] == 1, ["std", "95 % interval"]] = ""
-    return shown.join(numbers[["mean", "std", "95 % interval"]])
+    shown = shown.join(numbers[["mean", "std", "95 % interval"]])
+    if "worst" in table:
+        shown = shown.join(table[["median", "worst"]].map(unit.text))
+    losing = table[["losing"]].map(setting_text) if "losing" in table else pd.DataFrame()
+    return shown.join(losing.rename(columns={"losing": LOSING}))
 
 
 def file_name(kind: str, name: str) -> str:
@@ -320,7 +326,9 @@ def print_summary(runs: pd.DataFrame, metric: str = "accuracy") -> None:
     varied = [key for key in settings if summary[key].nunique(dropna=False) > 1] or ["model"]
     for name in short_names(varied):
         table.add_column(escape(name), overflow="fold")
-    shown = shown_statistics(summary, METRICS[metric].unit).drop(columns=settings)
+    shown = shown_statistics(summary, METRICS[metric].unit)[
+        ["runs", "mean", "std", "95 % interval"]
+    ]
     for name in shown:
         table.add_column(name, no_wrap=True)
     cells = summary[varied].map(setting_text).map(escape).join(shown)

@@ -28,6 +28,8 @@ LABELS = "data.num_labeled"
 # Where a run is stored and how it is shown and computed does not tell its group from another.
 NO_SETTINGS = ("seed", "num_threads", "trainer.")  # besides those that `flatten` leaves out
 STATE = ("run", "status", "error", "iteration", "last_iteration")
+STATISTICS = ("runs", "pairs", "mean", "std", "low", "high", "median", "worst", "losing")
+LOST = 0.95  # accuracy of a class below which a part of it counts as lost
 OTHER_RESULTS = ("seconds", "date")  # besides the metrics
 
 
@@ -209,10 +211,24 @@ def summarize(runs: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """A metric on the test images of each group of runs, over its seeds.
 
     Returns:
-        The varied settings, and `runs` (seeds), `mean`, `std`, `low` and `high`. A group of one
-        has neither a standard deviation nor an interval.
+        The varied settings, and `runs` (seeds), `mean`, `std`, `low`, `high`, `median` and
+        `worst`; and, where runs have the accuracy of each class, `losing`: the runs with a class
+        whose accuracy is below `LOST`. A group of one has neither a standard deviation nor an
+        interval.
     """
-    return statistics(values_by_seed(runs, metric), f"test_{metric}", varied_settings(runs), "runs")
+    column, settings = f"test_{metric}", varied_settings(runs)
+    values = values_by_seed(runs, metric)
+    worst = "min" if METRICS[metric].more_is_better else "max"
+    ends = values.groupby(settings, dropna=False)[column].agg(median="median", worst=worst)
+    summary = statistics(values, column, settings, "runs").merge(ends.reset_index(), on=settings)
+    classes = [key for key in runs if key.startswith("test_class_accuracy/")]
+    if not classes:
+        return summary
+    finished = finished_runs(runs).dropna(subset=[column])
+    least = finished[classes].astype(float).min(axis=1)
+    is_losing = (least < LOST).groupby([finished[key] for key in [*settings, "seed"]], dropna=False)
+    losing = is_losing.any().groupby(settings, dropna=False).sum()
+    return summary.merge(losing.rename("losing").reset_index(), on=settings)
 
 
 def class_means(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -286,8 +302,7 @@ def swept_keys(table: pd.DataFrame) -> list[str]:
 
 def settings_of(table: pd.DataFrame) -> list[str]:
     """The columns of a table of groups that tell one from another."""
-    statistics_ = ("runs", "pairs", "mean", "std", "low", "high")
-    return [key for key in table.columns if key not in statistics_]
+    return [key for key in table.columns if key not in STATISTICS]
 
 
 def is_number(values: pd.Series) -> bool:

@@ -10,6 +10,7 @@ from sgan_lab.algorithms import propagation
 from sgan_lab.algorithms.pi_model import PiModel
 from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
 from sgan_lab.data.containers import LabeledImages
+from sgan_lab.data.neighbors import NEIGHBORS
 from tests.builders import SHAPE, digits, make_data
 from tests.steps import make_step, train_here
 
@@ -19,7 +20,7 @@ def plain_propagation(points, labels, num_classes):
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     distances = 1 - points @ points.T
     np.fill_diagonal(distances, np.inf)
-    neighbors = distances <= np.sort(distances)[:, propagation.NEIGHBORS - 1, None]
+    neighbors = distances <= np.sort(distances)[:, NEIGHBORS - 1, None]
     weights = np.where(neighbors, np.exp(-((distances / distances[neighbors].mean()) ** 2)), 0)
     weights = np.maximum(weights, weights.T)
     degrees = weights.sum(axis=1)
@@ -68,6 +69,16 @@ def test_a_class_without_labels_is_never_guessed():
     assert {*propagated_labels(data).tolist()} <= {-1, 0, 4}
 
 
+def test_the_guesses_are_as_frequent_as_the_weights_of_the_labels():
+    data = digits(50, "balanced", 8)
+    weights = torch.where(data.labeled.labels == 3, 4.0, 1.0)
+    counts = [
+        propagated_labels(each)[propagated_labels(each) >= 0].bincount(minlength=10)
+        for each in (data, replace(data, label_weights=weights))
+    ]
+    assert counts[1][3] > 1.5 * counts[0][3]
+
+
 def test_an_image_that_no_label_reaches_has_no_guess():
     """Two clouds of points far from each other, only one of them with labels."""
     torch.manual_seed(0)
@@ -105,4 +116,5 @@ def test_the_pi_model_is_taught_them_in_the_first_iterations(end, is_taught, mon
 @pytest.mark.parametrize("model", ["pi_model", "mean_teacher", "sgan_plus"])
 def test_a_run_is_taught_them_in_its_first_half(tmp_path, model):
     settings = [f"model={model}", "model.propagation_weight=1", "iterations=8", "sample_interval=2"]
+    settings.append("data.labeled_split=representative")
     assert train_here(tmp_path, *settings)["iterations"] == 8

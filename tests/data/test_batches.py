@@ -31,6 +31,17 @@ def test_semi_supervised_batches_are_drawn_uniformly_with_replacement():
     assert (unlabeled - 333).abs().max() < 90
 
 
+def test_labeled_images_are_drawn_by_their_weights():
+    data = replace(make_data(num_labeled=3), label_weights=torch.tensor([1.0, 0.0, 3.0]))
+    data = replace(data, labeled=data.labeled._replace(labels=torch.arange(3)))
+    torch.manual_seed(0)
+    drawn = torch.cat([batch.labels for batch in SemiSupervisedBatches(data, 500)])
+    counts = drawn.bincount(minlength=3).tolist()
+    # 4,000 draws: mean 1,000 and 3,000, five standard deviations 137.
+    assert counts[1] == 0
+    assert abs(counts[0] - 1000) < 137
+
+
 def test_a_labeled_batch_may_come_with_several_unlabeled_ones():
     batches = SemiSupervisedBatches(make_data(batch_size=8), 3, unlabeled_batches=2)
     assert [(len(b.labels), len(b.unlabeled_images)) for b in batches] == [(8, 16)] * 3

@@ -44,6 +44,20 @@ def test_runs_are_grouped_over_seeds_by_what_was_swept(tmp_path):
     assert summary.loc[("Net", 100), "mean"] == pytest.approx(0.705)
 
 
+def test_the_worst_run_and_those_that_lose_a_part_of_a_class_are_told(tmp_path):
+    """Also where a setting that varies is not one of every model."""
+    for seed, accuracy in enumerate((0.97, 0.99, 0.98)):
+        run = make_run(tmp_path / f"a{seed}", "SGAN", 50, seed, accuracy, {"beta": 1})
+        change_metrics(
+            run, test_class_accuracy={"1": 0.999, "7": accuracy - 0.03}, test_errors=seed
+        )
+        make_run(tmp_path / f"b{seed}", "Net", 50, seed, accuracy)
+    net, sgan = records(summarize(read_runs([tmp_path])))
+    assert (sgan["model"], sgan["median"], sgan["worst"], sgan["losing"]) == ("SGAN", 0.98, 0.97, 1)
+    assert (net["median"], net["worst"], net["losing"]) == (0.98, 0.97, 0)
+    assert records(summarize(read_runs([tmp_path]), "errors"))[1]["worst"] == 2
+
+
 def test_one_run_has_no_interval(tmp_path):
     make_run(tmp_path / "run", "SGAN", 50, 0, 0.8)
     (row,) = records(summarize(read_runs([tmp_path])))

@@ -20,6 +20,14 @@ COMMANDS = {
         "errors, confusion matrix, calibration of a checkpoint",
     ),
     "predict": ("sgan_lab.evaluation.predict", "classify image files with a checkpoint, as CSV"),
+    "suggest": (
+        "sgan_lab.evaluation.suggest",
+        "the pictures whose labels would help most, as CSV and contact sheet",
+    ),
+    "generate": (
+        "sgan_lab.evaluation.generate",
+        "images of a checkpoint's generator, and their distance from the training images",
+    ),
     "export": (
         "sgan_lab.evaluation.export",
         "a checkpoint's classifier as safetensors, ONNX or TorchScript",

@@ -33,6 +33,11 @@ def csv_cell(value: Any) -> Any:
     return value
 
 
+def cell_text(cell: str) -> str:
+    """The text that `csv_cell` has written."""
+    return cell[1:] if cell.startswith("'") and csv_cell(cell[1:]) == cell else cell
+
+
 class PrintableFormatter(logging.Formatter):
     """Formats messages without what would command a terminal, whatever names they hold."""
 

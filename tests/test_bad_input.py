@@ -38,7 +38,7 @@ from sgan_lab.errors import DataError
 from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
 from sgan_lab.evaluation.checksums import checksum_file, sha256
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
-from sgan_lab.evaluation.evaluate import run_test_set
+from sgan_lab.evaluation.evaluate import run_data
 from sgan_lab.jobs.checks import check_loggers
 from sgan_lab.jobs.resume import changed_settings, complete_arguments
 from sgan_lab.jobs.status import FILE, Status, read_status
@@ -340,7 +340,7 @@ def test_configuration_files(drawn, folder):
         lambda: changed_settings(folder, config),
         lambda: complete_arguments([f"resume={folder}"]),
         lambda: complete_arguments([f"sweep.resume={folder}", "seed=1"]),
-        lambda: run_test_set(folder, classifier),
+        lambda: run_data(folder, classifier),
     ):
         with taken_or_refused():
             read()

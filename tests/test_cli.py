@@ -7,7 +7,7 @@ import pytest
 
 from sgan_lab import __version__, cli
 
-COMMANDS = ["train", "report", "evaluate", "predict", "export", "schema"]
+COMMANDS = ["train", "report", "evaluate", "predict", "suggest", "generate", "export", "schema"]
 
 
 def sgan_lab(*arguments, cwd=None):

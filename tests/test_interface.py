@@ -21,7 +21,7 @@ import sgan_lab
 from sgan_lab.errors import ConfigError, DataError, UserError
 from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.checksums import checksum_file
-from sgan_lab.evaluation.evaluate import run_test_set
+from sgan_lab.evaluation.evaluate import run_data
 from sgan_lab.evaluation.predict import predict
 from sgan_lab.jobs import owner
 from tests.processes import RUN, TINY, results
@@ -90,7 +90,7 @@ def test_a_classifier_predicts_from_arrays_pictures_and_files(baseline_run, tmp_
     run = sgan_lab.load(baseline_run)
     assert run.generated_images is None
     classifier = run.classifier
-    images, labels = run_test_set(baseline_run, classifier)
+    images, labels = run_data(baseline_run, classifier).test
     expected = list(predict(classifier, images))
     arrays = images[:, 0].numpy()
     names, probabilities = classifier.predict(arrays), classifier.predict_proba(arrays)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from sgan_lab.errors import UserError
 from sgan_lab.jobs.terminal import JobsProgress
-from sgan_lab.terminal import TerminalHandler, csv_cell, log_to
+from sgan_lab.terminal import TerminalHandler, cell_text, csv_cell, log_to
 
 
 def test_messages_are_printed_as_they_are(monkeypatch):
@@ -60,6 +60,8 @@ def test_names_in_messages_and_errors_cannot_command_the_terminal(tmp_path, monk
 @pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a", "\t=1", "\r=1", "-"])
 def test_a_text_that_begins_as_a_formula_is_quoted(text):
     assert csv_cell(text) == f"'{text}"
+    assert cell_text(f"'{text}") == text
+    assert cell_text("'a") == "'a"
 
 
 @pytest.mark.parametrize("value", ["a=1", "", "-1", "+2.5e3", -1.5, 3, None])

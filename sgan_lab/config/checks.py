@@ -195,6 +195,10 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     """What the size of a data set limits, more narrowly than the schema."""
     from sgan_lab.config.schema import Field, matches
 
+    if type(folds := data.get("folds")) is int and folds > 0:
+        return {"data.fold": Annotated[int, Field(ge=0, le=folds - 1)]} | data_limits(
+            data | {"folds": None}
+        )
     if data.get("labeled_list") is not None:
         return {"data.num_labeled": NoneType}
     known = data_set(data)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 # Before the import: pydantic would look through all installed packages for plugins, 30 ms.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+from PIL.ImageColor import colormap
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -37,14 +38,21 @@ IN_WORDS = {  # texts by their pattern
     r"^[^\x00]*[^\s\x00][^\x00]*$": "a text that is not empty",
     r"^[A-Za-z_]\w*$": "a name",
     r"^[^\W\d]\w*(\.[^\W\d]\w*)+$": "a dotted name",
+    r"^([a-z]+|#[0-9a-fA-F]{6})$": "a color, such as white, lightgray, #1f77b4",
 }
-Text, Name, Dotted = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
+Text, Name, Dotted, ColorText = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
 Pixels = Annotated[int, Field(ge=4, le=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=100_000)]
 GridSize = Annotated[int, Field(ge=1, le=10_000)]
 Batches = Annotated[int, Field(ge=1, le=1000)]
 Channels = Annotated[  # True and 1.0 equal 1
     Literal[1, 3], BeforeValidator(lambda value: value if type(value) is int else None)
+]
+Color = Annotated[
+    ColorText,
+    BeforeValidator(
+        lambda value: None if str(value).isalpha() and value not in colormap else value
+    ),
 ]
 Group = dict[str, Any]
 CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "pattern")
@@ -127,7 +135,8 @@ class Data(Settings):
         "of each cluster of similar images"
     )
     label_seed: Seed = Field(
-        description="of a random or representative labeled_split, num_unlabeled and test_fraction"
+        description="of a random or representative labeled_split, num_unlabeled, test_fraction and "
+        "folds"
     )
     labeled_list: Text | None = Field(
         ABSENT,
@@ -163,11 +172,18 @@ class ImageFolder(Data):
     """Images of the user's own."""
 
     root: Text = Field(description="folder of the images")
+    background: Color = Field(ABSENT, description="behind transparent pixels")
     labels: Text | None = Field(
         ABSENT, description="CSV file of the columns file,class in place of labeled/ and unlabeled/"
     )
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         ABSENT, description="of the labeled images of each class, where there is no test/"
+    )
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        ABSENT, description="parts of the labeled images, in place of test_fraction; null for none"
+    )
+    fold: Annotated[int, Field(ge=0, le=999)] = Field(
+        ABSENT, description="the part that is the test set, 0 to folds - 1"
     )
     image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
         ABSENT,

@@ -55,7 +55,9 @@ def array_images(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(channels_last)).permute(0, 3, 1, 2)
 
 
-def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
+def image_bytes(
+    images: Images, image_shape: tuple[int, int, int], background: str = "white"
+) -> Tensor:
     """Images as bytes (N, *image_shape), resized and converted as image files are.
 
     Args:
@@ -64,6 +66,7 @@ def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
             pictures or of paths. Arrays and tensors hold bytes, or floats in [0, 1], of 1, 3, or
             with transparency 4 channels.
         image_shape: (channels, height, width).
+        background: the color behind transparent pixels.
 
     Raises:
         ValueError: an array or a tensor has another shape or other values.
@@ -79,14 +82,14 @@ def image_bytes(images: Images, image_shape: tuple[int, int, int]) -> Tensor:
             return found
         images = [to_picture(each) for each in found]
     elif isinstance(images, File):
-        return read_images([Path(images)], size, channels)
+        return read_images([Path(images)], size, channels, background)
     elif isinstance(images, Image.Image):
         images = [images]
     elif len(images) and isinstance(images[0], File):
-        return read_images([Path(each) for each in images], size, channels)
+        return read_images([Path(each) for each in images], size, channels, background)
     result = np.empty((len(images), *image_shape), dtype=np.uint8)
     for place, picture in enumerate(images):
-        result[place] = pixels_of(picture, size, channels)
+        result[place] = pixels_of(picture, size, channels, background)
     return torch.from_numpy(result)
 
 

@@ -34,6 +34,7 @@ class SemiSupervisedData:
         augmentation: how training images are changed.
         label_weights: how often each labeled image is drawn, relative to the others, (N,); None
             for all equally often.
+        background: the color that transparent pixels of image files were put on.
     """
 
     labeled: LabeledImages
@@ -44,6 +45,7 @@ class SemiSupervisedData:
     batch_size: int
     augmentation: Augmentation = field(default_factory=Augmentation)
     label_weights: Tensor | None = None
+    background: str = "white"
 
     def training_images(self, images: Tensor) -> Tensor:
         """Bytes 0 to 255 to augmented floats in [-1, 1]."""

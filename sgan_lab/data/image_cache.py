@@ -27,7 +27,11 @@ FEWEST_CACHED = 1000  # fewer pictures are read in a moment
 
 
 def read_or_recall(
-    paths: Sequence[Path], root: Path, image_size: Sequence[int], channels: int
+    paths: Sequence[Path],
+    root: Path,
+    image_size: Sequence[int],
+    channels: int,
+    background: str = "white",
 ) -> tuple[Tensor, dict[int, str]]:
     """Image files as `read_files` reads them, from the cache where it has them.
 
@@ -36,10 +40,12 @@ def read_or_recall(
         root: the folder that holds them all.
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
+        background: the color behind transparent pixels.
     """
     shape = (len(paths), channels, *image_size)
-    if len(paths) < FEWEST_CACHED or (file := cache_file(paths, root, shape)) is None:
-        return read_files(paths, image_size, channels)
+    is_small = len(paths) < FEWEST_CACHED
+    if is_small or (file := cache_file(paths, root, shape, background)) is None:
+        return read_files(paths, image_size, channels, background)
     if file.exists():
         try:
             # A zip file: checksums of all bytes are compared. No pickle: no code is run.
@@ -53,12 +59,14 @@ def read_or_recall(
                 return images, broken
         except Exception as error:  # a damaged file fails in many ways
             log.warning("%s is damaged and made again: %s", file, " ".join(str(error).split()))
-    images, broken = read_files(paths, image_size, channels)
+    images, broken = read_files(paths, image_size, channels, background)
     store(file, images, broken)
     return images, broken
 
 
-def cache_file(paths: Sequence[Path], root: Path, shape: Sequence[int]) -> Path | None:
+def cache_file(
+    paths: Sequence[Path], root: Path, shape: Sequence[int], background: str
+) -> Path | None:
     """Where the pixels of image files are kept; None where a file is gone.
 
     The name begins with what stays when pictures are added or changed.
@@ -67,7 +75,7 @@ def cache_file(paths: Sequence[Path], root: Path, shape: Sequence[int]) -> Path 
     if not folder:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "sgan_lab")
     kind = hashlib.sha256(json.dumps([str(root.resolve()), shape[1:]]).encode())
-    content = hashlib.sha256(json.dumps([FORM, pillow_version]).encode())
+    content = hashlib.sha256(json.dumps([FORM, pillow_version, background]).encode())
     try:
         for path in paths:
             found = path.stat()

@@ -21,7 +21,6 @@ from sgan_lab.errors import DataError
 
 # No other format is opened, whatever the name of the file: Pillow runs Ghostscript for some.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
-BACKGROUND = "white"  # behind transparent pixels
 CHUNK = 64  # files that a thread reads in one go
 MOST_NAMED = 10  # of the files that a message names
 MOST_INSPECTED = 1000  # of the files by which a shape is inferred
@@ -37,20 +36,26 @@ TURNS = {  # by EXIF orientation, as in PIL.ImageOps.exif_transpose, which fails
 }
 
 
-def read_images(paths: Sequence[Path], image_size: Sequence[int], channels: int) -> Tensor:
-    """Image files as bytes (N, channels, *image_size).
+def read_images(
+    paths: Sequence[Path], image_size: Sequence[int], channels: int, background: str = "white"
+) -> Tensor:
+    """Image files as bytes (N, channels, *image_size), see `read_files`.
 
     Raises:
         DataError: files are no readable images; it names up to ten.
     """
-    images, broken = read_files(paths, image_size, channels)
+    images, broken = read_files(paths, image_size, channels, background)
     if broken:
         raise DataError(f"{named(paths, broken)}.")
     return images
 
 
 def read_files(
-    paths: Sequence[Path], image_size: Sequence[int], channels: int, shows_progress: bool = True
+    paths: Sequence[Path],
+    image_size: Sequence[int],
+    channels: int,
+    background: str = "white",
+    shows_progress: bool = True,
 ) -> tuple[Tensor, dict[int, str]]:
     """Image files, read in as many threads as torch has.
 
@@ -61,6 +66,7 @@ def read_files(
         paths: the files.
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
+        background: the color behind transparent pixels, by a name or as #rrggbb.
         shows_progress: whether there is a bar on a terminal.
 
     Returns:
@@ -73,7 +79,7 @@ def read_files(
     def read(chunk: range) -> int:
         for index in chunk:
             try:
-                pixels[index] = read_pixels(paths[index], image_size, channels)
+                pixels[index] = read_pixels(paths[index], image_size, channels, background)
             except Exception as error:  # each format's reader fails in its own way
                 reason = " ".join(str(error).split()).rstrip(".")
                 broken[index] = reason or type(error).__name__
@@ -135,31 +141,35 @@ def open_image(path: Path) -> Image.Image:
     return Image.open(path, formats=FORMATS)
 
 
-def read_pixels(path: Path, image_size: Sequence[int], channels: int) -> np.ndarray:
+def read_pixels(
+    path: Path, image_size: Sequence[int], channels: int, background: str
+) -> np.ndarray:
     """The pixels of an image file, (channels, *image_size)."""
     with open_image(path) as file:
-        return pixels_of(file, image_size, channels)
+        return pixels_of(file, image_size, channels, background)
 
 
-def pixels_of(file: Image.Image, image_size: Sequence[int], channels: int) -> np.ndarray:
+def pixels_of(
+    file: Image.Image, image_size: Sequence[int], channels: int, background: str
+) -> np.ndarray:
     """The pixels of an opened image, resized where its size is another, (channels, *image_size).
 
     Raises:
         OSError: see `picture`.
     """
     height, width = image_size
-    image = picture(file, "L" if channels == 1 else "RGB")
+    image = picture(file, "L" if channels == 1 else "RGB", background)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def infer_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
+def infer_shape(paths: Sequence[Path], background: str = "white") -> tuple[int, int, int]:
     """A shape (channels, height, width) that suits image files, by up to a thousand of them.
 
-    One channel if all are gray, also those that are stored as color. The sides are the median
-    ones, made smaller together so that none is above 64, and rounded to multiples of 4. Files that
-    cannot be read do not count.
+    One channel if all are gray on their background, also those that are stored as color. The sides
+    are the median ones, made smaller together so that none is above 64, and rounded to multiples of
+    4. Files that cannot be read do not count.
     """
     sides, has_color = [], False
     step = math.ceil(len(paths) / MOST_INSPECTED) or 1
@@ -168,30 +178,32 @@ def infer_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
             with suppress(Exception), open_image(path) as file:  # reading names what is wrong
                 turned = orientation(file) > 4
                 sides.append(file.size if turned else file.size[::-1])
-                has_color = has_color or is_colored(file)
+                has_color = has_color or is_colored(file, background)
     height, width = (median(each) for each in zip(*sides or [(28, 28)], strict=True))
     scale = min(1, MOST_INFERRED / max(height, width)) / 4
     height, width = (4 * max(1, math.floor(side * scale + 0.5)) for side in (height, width))
     return 3 if has_color else 1, height, width
 
 
-def is_colored(file: Image.Image) -> bool:
+def is_colored(file: Image.Image, background: str) -> bool:
     """Whether a pixel of an opened file has unequal red, green and blue."""
-    if file.mode in ("1", "L", "LA", "F") or file.mode.startswith("I"):
+    is_gray = file.mode in ("1", "L", "F") and not file.has_transparency_data
+    if is_gray or file.mode.startswith("I"):
         return False
-    red, green, blue = picture(file, "RGB").split()
+    red, green, blue = picture(file, "RGB", background).split()
     return red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes()
 
 
-def picture(file: Image.Image, mode: str) -> Image.Image:
+def picture(file: Image.Image, mode: str, background: str) -> Image.Image:
     """The picture in a file as a viewer shows it, 8 bits a channel.
 
-    16 bits are scaled to 8, transparent pixels lie on white, and a photo is turned upright as its
-    EXIF data say.
+    16 bits are scaled to 8, transparent pixels lie on a background, and a photo is turned upright
+    as its EXIF data say.
 
     Args:
         file: an opened file.
         mode: "L" for gray, "RGB" for color.
+        background: see `read_files`.
 
     Raises:
         OSError: the file is damaged, or its pixels have no known range.
@@ -204,7 +216,7 @@ def picture(file: Image.Image, mode: str) -> Image.Image:
     elif file.mode in ("I", "F"):
         raise OSError("its pixels have 32 bits; save it with 8 or 16 bits a channel")
     elif file.has_transparency_data:
-        ground = Image.new("RGBA", file.size, BACKGROUND)
+        ground = Image.new("RGBA", file.size, background)
         image = Image.alpha_composite(ground, file.convert("RGBA"))
     turn = TURNS.get(orientation(file))
     image = image.convert(mode)

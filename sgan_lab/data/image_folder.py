@@ -8,7 +8,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import compress
 from pathlib import Path
@@ -21,9 +21,10 @@ from torch import Tensor
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.data.image_cache import read_or_recall
 from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named, read_images
-from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
+from sgan_lab.data.splits import fold_test, hold_out_test, listed_images, split_training_set
 from sgan_lab.data.text_files import read_text, shown
-from sgan_lab.errors import DataError
+from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.terminal import cell_text
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,12 @@ def image_folder(
     root: str,
     image_size: Sequence[int] | None = None,
     channels: int | None = None,
+    background: str = "white",
     labels: str | None = None,
     labeled_list: str | None = None,
     test_fraction: float = 0.2,
+    folds: int | None = None,
+    fold: int = 0,
     skip_broken: bool = False,
     label_seed: int = 0,
     **split: Any,
@@ -74,22 +78,28 @@ def image_folder(
         image_size: (height, width) to which images are resized; None to infer it, see
             `infer_shape`.
         channels: 1 for gray, 3 for color; None to infer it.
+        background: the color behind transparent pixels, by a name or as #rrggbb.
         labels: a CSV file of the columns file and class, in place of labeled/ and unlabeled/, see
             `pictures_of_table`.
         labeled_list: a file that lists the labeled images by their paths below `root`, or by their
             indices among all images with a class.
         test_fraction: of the labeled images of each class, the test set where there is no test/;
             drawn by `label_seed`, without the images in `labeled_list`.
+        folds: of a cross-validation, in place of `test_fraction`: the same images in so many parts,
+            drawn by `label_seed`; None for none.
+        fold: the part that is the test set, 0 to `folds` - 1.
         skip_broken: whether a file that is no readable image is left out, or an error.
         label_seed: see `split_training_set`.
         split: its further arguments.
 
     Raises:
         DataError: a folder or its images are missing, or an image or a list cannot be read.
-        ConfigError: see `split_training_set`.
+        ConfigError: there are `folds` and test/; or see `fold_test` and `split_training_set`.
     """
     folder = Path(root).expanduser()
     found = pictures_of_folders(folder) if labels is None else pictures_of_table(folder, labels)
+    if folds and found.test:
+        raise ConfigError("data.folds", folds, f"must be null, since there is {folder / 'test'}")
     files = found.labeled | found.test | dict.fromkeys(found.unlabeled, -1)
     paths, targets = list(files), torch.tensor(list(files.values()))
     is_listed, is_test = torch.zeros(2, len(paths), dtype=torch.bool)
@@ -98,10 +108,10 @@ def image_folder(
         names = [path.relative_to(folder).as_posix() for path in found.labeled]
         is_listed[: len(names)] = listed_images(Path(labeled_list), len(names), names)
     if image_size is None or channels is None:
-        inferred, *size = infer_shape(paths)
+        inferred, *size = infer_shape(paths, background)
         channels, image_size = channels or inferred, image_size or size
         log.info("Images are read as data.image_size=%s data.channels=%d", image_size, channels)
-    images, broken = read_or_recall(paths, folder, image_size, channels)
+    images, broken = read_or_recall(paths, folder, image_size, channels, background)
     if broken:
         if not skip_broken:
             raise DataError(f"{named(paths, broken)}. data.skip_broken=true leaves such files out.")
@@ -113,7 +123,11 @@ def image_folder(
             each[whole] for each in (images, targets, is_listed, is_test)
         )
     if not found.test:
-        is_test = hold_out_test(targets.masked_fill(is_listed, -1), test_fraction, label_seed)
+        free = targets.masked_fill(is_listed, -1)
+        if folds:
+            is_test = fold_test(free, folds, fold, label_seed)
+        else:
+            is_test = hold_out_test(free, test_fraction, label_seed)
         count, total = int(is_test.sum()), int((targets >= 0).sum())
         if not count:
             raise DataError(f"{folder} has no test/, and too few labeled images to hold some out.")
@@ -123,7 +137,7 @@ def image_folder(
     warn_of_copies(
         compress(paths, is_labeled), labeled.images, compress(paths, is_test), test.images
     )
-    return split_training_set(
+    data = split_training_set(
         labeled,
         test,
         found.class_names,
@@ -132,6 +146,7 @@ def image_folder(
         more_unlabeled=images[(targets >= 0).sum() :],  # a view: they may fill most of the memory
         **split,
     )
+    return replace(data, background=background)
 
 
 def pictures_of_folders(folder: Path) -> Pictures:
@@ -185,7 +200,8 @@ def pictures_of_table(folder: Path, table: str) -> Pictures:
         )
     classes: dict[str, str] = {}
     for row in rows:
-        name, of_class = nfc(Path(row["file"].strip()).as_posix()), nfc(row["class"].strip())
+        name, of_class = (nfc(cell_text(row[key].strip())) for key in ("file", "class"))
+        name = Path(name).as_posix()
         if name == "." or not of_class:  # empty
             continue
         if classes.setdefault(name, of_class) != of_class:
@@ -257,7 +273,12 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def class_images(
-    folder: Path, class_names: Sequence[str], image_size: Sequence[int], channels: int, root: Path
+    folder: Path,
+    class_names: Sequence[str],
+    image_size: Sequence[int],
+    channels: int,
+    root: Path,
+    background: str = "white",
 ) -> LabeledImages:
     """Labeled images, <class>/* below a folder.
 
@@ -267,12 +288,13 @@ def class_images(
         image_size: (height, width) to which images are resized.
         channels: 1 for gray, 3 for color.
         root: folder that links must not leave.
+        background: the color behind transparent pixels.
 
     Raises:
         DataError: there are no images, a class is not known, or an image cannot be read.
     """
     files = class_files(folder, class_names, root)
-    images = read_images(list(files), image_size, channels)
+    images = read_images(list(files), image_size, channels, background)
     return LabeledImages(images, torch.tensor(list(files.values())))
 
 

@@ -4,6 +4,7 @@ The labels of unlabeled images are dropped here: nothing can read them.
 """
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,37 @@ def hold_out_test(labels: Tensor, fraction: float, seed: int) -> Tensor:
         order = torch.randperm(len(of_class), generator=generator)
         quota = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
         drawn[of_class[order[:quota]]] = True
+    return drawn
+
+
+def fold_test(labels: Tensor, folds: int, fold: int, seed: int) -> Tensor:
+    """One of some parts of the images; in each, the classes are as frequent as in all of them.
+
+    Args:
+        labels: labels to draw from, (N,); negative for images that are in no part.
+        folds: number of the parts.
+        fold: which one, 0 to folds - 1.
+        seed: of the draw; nothing else depends on it.
+
+    Returns:
+        Whether each image is in the part, (N,).
+
+    Raises:
+        ConfigError: no class has as many images as there are parts.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    places = (labels >= 0).nonzero().flatten()
+    most = labels[places].bincount().amax().item() if len(places) else 0
+    if most < folds:
+        allowed = f"must be at most {most}, the labeled images of the largest class"
+        raise ConfigError("data.folds", folds, allowed)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with fewer images than parts; told later
+        _, part = list(splitter.split(places, labels[places]))[fold]
+    drawn = torch.zeros(len(labels), dtype=torch.bool)
+    drawn[places[part]] = True
     return drawn
 
 

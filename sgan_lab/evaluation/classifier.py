@@ -1,5 +1,6 @@
 """The classifier of a checkpoint, without the module that trained it."""
 
+import math
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch import Tensor, nn
 
 from sgan_lab.config.targets import TARGET
@@ -18,6 +20,7 @@ from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
 # Of the weights of the classifier; a running average comes before the network that is averaged.
 PREFIXES = ("averaged_discriminator.module.", "discriminator.")
+TEMPERATURE, BACKGROUND = "temperature", "background"  # keys of a checkpoint
 BATCH_SIZE = 256  # images at once; changes memory and speed only
 
 
@@ -29,12 +32,16 @@ class Classifier(NamedTuple):
         image_shape: (channels, height, width) of an image.
         class_names: a name for each label.
         discriminator: the name of the network, see `networks.registry`.
+        temperature: what the logits are divided by for probabilities, see `calibration`.
+        background: the color that transparent pixels of image files are put on.
     """
 
     network: nn.Module
     image_shape: tuple[int, int, int]
     class_names: list[str]
     discriminator: str
+    temperature: float = 1.0
+    background: str = "white"
 
     def predict(self, images: Images) -> np.ndarray:
         """The names of the most probable classes, (N,).
@@ -49,12 +56,16 @@ class Classifier(NamedTuple):
         return np.array(self.class_names)[self.predict_proba(images).argmax(axis=1)]
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """The probabilities of the classes, (N, classes), in the order of `class_names`.
+        """The calibrated probabilities, (N, classes), in the order of `class_names`.
 
         For arguments and errors see `predict`.
         """
-        logits = self.logits(image_bytes(images, self.image_shape))
-        return logits.softmax(dim=1).numpy()
+        logits = self.logits(image_bytes(images, self.image_shape, self.background))
+        return self.probabilities(logits).numpy()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The calibrated probabilities of logits (N, classes)."""
+        return (logits / self.temperature).softmax(dim=1)
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
@@ -100,6 +111,11 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
         }
         network = make_discriminator(discriminator, image_shape, len(class_names))
         network.load_state_dict(weights)
+        temperature = float(content.get(TEMPERATURE, 1))
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"{TEMPERATURE}={temperature} is no temperature")
+        background = content.get(BACKGROUND, "white")
+        ImageColor.getrgb(background)  # raises where it is no color
     except UserError:
         raise
     except Exception as error:  # other files each fail in their own way
@@ -108,4 +124,6 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
         raise DataError(
             f"{checkpoint} is no readable checkpoint of this version of sgan_lab: {reason}"
         ) from error
-    return Classifier(network.eval(), image_shape, class_names, discriminator)
+    return Classifier(
+        network.eval(), image_shape, class_names, discriminator, temperature, background
+    )

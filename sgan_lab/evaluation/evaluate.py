@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,13 +26,13 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from sgan_lab.config.files import load_run_config
 from sgan_lab.config.own import trusted
 from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
-from sgan_lab.data.containers import LabeledImages, scale
+from sgan_lab.data.containers import LabeledImages, SemiSupervisedData, scale
 from sgan_lab.data.image_folder import class_images
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
-from sgan_lab.evaluation.metrics import METRICS, measure, title
+from sgan_lab.evaluation.metrics import METRICS, calibration_error, measure, title
 from sgan_lab.terminal import printable
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
@@ -53,11 +53,13 @@ class Evaluation:
         logits: of the classes, (N, classes), on the CPU.
         labels: the true classes, (N,), on the CPU.
         class_names: a name for each label.
+        temperature: what the logits are divided by for probabilities.
     """
 
     logits: Tensor
     labels: Tensor
     class_names: Sequence[str]
+    temperature: float = 1.0
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -67,7 +69,12 @@ class Evaluation:
     @cached_property
     def probabilities(self) -> Tensor:
         """Of the classes, (N, classes)."""
-        return self.logits.softmax(dim=1)
+        return (self.logits / self.temperature).softmax(dim=1)
+
+    @property
+    def uncalibrated(self) -> "Evaluation":
+        """The same with the temperature 1."""
+        return replace(self, temperature=1.0)
 
     @cached_property
     def confusion(self) -> Tensor:
@@ -83,7 +90,10 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    classifier: nn.Module, images: LabeledImages, class_names: Sequence[str]
+    classifier: nn.Module,
+    images: LabeledImages,
+    class_names: Sequence[str],
+    temperature: float = 1.0,
 ) -> Evaluation:
     """Classify labeled images in inference mode.
 
@@ -91,23 +101,24 @@ def evaluate(
         classifier: images (N, channels, height, width) in [-1, 1] to logits (N, classes).
         images: bytes with labels, on the classifier's device.
         class_names: a name for each label.
+        temperature: what the logits are divided by for probabilities.
     """
     was_training = classifier.training
     classifier.eval()
     batches = images.images.split(BATCH_SIZE)
     logits = torch.cat([classifier(scale(batch)) for batch in batches]).cpu()
     classifier.train(was_training)
-    return Evaluation(logits, images.labels.cpu(), class_names)
+    return Evaluation(logits, images.labels.cpu(), class_names, temperature)
 
 
-def run_test_set(
+def run_data(
     folder: Path, classifier: Classifier, trusted: Collection[str] = ()
-) -> LabeledImages:
-    """The test set of a run, from the `data` group of its config.yaml.
+) -> SemiSupervisedData:
+    """The data of a run, from the `data` group of its config.yaml.
 
     Args:
         folder: of the run.
-        classifier: that is tested.
+        classifier: that was trained on them.
         trusted: packages of the user's whose functions may be called.
 
     Raises:
@@ -146,13 +157,13 @@ def run_test_set(
     expected = (classifier.image_shape, tuple(classifier.class_names))
     if (found.image_shape, found.class_names) != expected:
         raise DataError(f"{path}: the data have other classes or images than the classifier.")
-    return found.test
+    return found
 
 
 def write_evaluation(
     evaluation: Evaluation, images: Tensor, source: dict[str, str], folder: Path
 ) -> None:
-    """Write evaluation.json, confusion_matrix.png and worst.png into a folder, all at once.
+    """Write evaluation.json and the figures into a folder, all at once.
 
     Args:
         evaluation: what is written.
@@ -168,6 +179,8 @@ def write_evaluation(
         **source,
         "images": len(images),
         **measure(evaluation),
+        "calibration_error_before": calibration_error(evaluation.uncalibrated),
+        "temperature": evaluation.temperature,
         "confusion": evaluation.confusion.tolist(),
     }
     names = plots.legible(evaluation.class_names)
@@ -186,6 +199,7 @@ def write_evaluation(
         "confusion_matrix.png": plots.confusion_matrix(
             evaluation.confusion, evaluation.class_names
         ),
+        "reliability.png": plots.reliability(evaluation),
         "worst.png": plots.worst_images(images[worst], captions, num_wrong),
     }
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -206,6 +220,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     print(f"images: {len(evaluation.labels):,}")
     for name, value in measure(evaluation).items():
         print(f"{title(name)}: {printable(METRICS[name].text(value))}")
+    if evaluation.temperature != 1:
+        before = calibration_error(evaluation.uncalibrated)
+        print(f"calibration error before: {before:.4f}, temperature {evaluation.temperature:.3f}")
 
 
 def main() -> None:
@@ -231,10 +248,14 @@ def main() -> None:
         if arguments.data:
             channels, *size = classifier.image_shape
             names = classifier.class_names
-            test = class_images(arguments.data, names, size, channels, root=arguments.data)
+            test = class_images(
+                arguments.data, names, size, channels, arguments.data, classifier.background
+            )
         else:
-            test = run_test_set(run, classifier, arguments.trust)
-        evaluation = evaluate(classifier.network, test, classifier.class_names)
+            test = run_data(run, classifier, arguments.trust).test
+        evaluation = evaluate(
+            classifier.network, test, classifier.class_names, classifier.temperature
+        )
         source = {"checkpoint": str(checkpoint), "data": str(arguments.data or run)}
         write_evaluation(evaluation, test.images, source, output)
     except (UserError, OSError) as error:

@@ -1,9 +1,11 @@
 """Export a checkpoint's classifier for other programs.
 
 The command is `sgan-lab export`. The file takes images, floats (N, channels, height, width) in
-[-1, 1] with any N, and gives class logits (N, classes), with dropout and noise off. A safetensors
-file holds the weights only. The metadata name the image shape, the classes, the scaling and, in
-safetensors, the network. The file is loaded by its own runtime and compared with the classifier
+[-1, 1] with any N, and gives class logits (N, classes), with dropout and noise off. Their softmax
+gives calibrated probabilities: they are divided by the classifier's temperature. A safetensors file
+holds the weights only. The metadata name the image shape, the classes, the scaling, the color
+behind transparent pixels and, in safetensors, the network and the temperature, by which its logits
+are still to be divided. The file is loaded by its own runtime and compared with the classifier
 before it is kept.
 """
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgan_lab.config.own import trusted
 from sgan_lab.errors import ExportError, UserError
@@ -33,12 +35,26 @@ example:
 BATCH_SIZES = (4, 1)  # that are compared; exporters may take a batch of one for a constant
 
 
+class Calibrated(nn.Module):
+    """A classifier's network, its logits divided by the temperature."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.network = classifier.network
+        self.temperature = classifier.temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
+        return self.network(images) / self.temperature
+
+
 def metadata(classifier: Classifier) -> dict[str, str]:
     """The metadata of a file; lists are JSON."""
     return {
         "image_shape": json.dumps(classifier.image_shape),
         "class_names": json.dumps(classifier.class_names),
         "scaling": "(byte - 127.5) / 127.5",
+        "background": classifier.background,
     }
 
 
@@ -48,7 +64,7 @@ def write_safetensors(classifier: Classifier, path: Path) -> None:
 
     state = classifier.network.state_dict()
     weights = {name: weight.contiguous() for name, weight in state.items()}
-    network = {"network": classifier.discriminator}
+    network = {"network": classifier.discriminator, "temperature": str(classifier.temperature)}
     path.write_bytes(save(weights, metadata(classifier) | network))
 
 
@@ -62,13 +78,13 @@ def load_safetensors(path: Path) -> Callable[[Tensor], Tensor]:
     shape, names = (json.loads(content[key]) for key in ("image_shape", "class_names"))
     network = make_discriminator(content["network"], shape, len(names)).eval()
     network.load_state_dict(load_file(path))
-    return network
+    return lambda images: network(images) / float(content["temperature"])
 
 
 def write_onnx(classifier: Classifier, path: Path) -> None:
     """Write ONNX, input `images` and output `logits`."""
     program = torch.onnx.export(
-        classifier.network,
+        Calibrated(classifier).eval(),
         (torch.zeros(2, *classifier.image_shape),),
         dynamo=True,
         input_names=["images"],
@@ -93,7 +109,7 @@ def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
 def write_torchscript(classifier: Classifier, path: Path) -> None:
     """Write TorchScript; the metadata are its extra files."""
     example = torch.zeros(2, *classifier.image_shape)
-    traced = torch.jit.trace(classifier.network, example, check_trace=False)
+    traced = torch.jit.trace(Calibrated(classifier).eval(), example, check_trace=False)
     torch.jit.save(traced, str(path), _extra_files=metadata(classifier))
 
 
@@ -169,7 +185,8 @@ def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Pa
     """
     for size in BATCH_SIZES:
         images = torch.rand(size, *classifier.image_shape) * 2 - 1
-        difference = (exported(images) - classifier.network(images)).abs().max().item()
+        expected = classifier.network(images) / classifier.temperature
+        difference = (exported(images) - expected).abs().max().item()
         if not difference <= TOLERANCE:  # also where it is not a number
             raise ExportError(
                 f"{path} gave other logits than the classifier, by up to {difference:.2g}; deleted."

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.figure import Figure
@@ -9,6 +10,11 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 from torchvision.utils import make_grid
+
+from sgan_lab.evaluation.metrics import calibration_error
+
+if TYPE_CHECKING:
+    from sgan_lab.evaluation.evaluate import Evaluation
 
 WORST_COLUMNS = 5
 
@@ -56,6 +62,26 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str]) -> Figure:
         confusion, ax=axes, labels=list(map(plain, legible(class_names))), cmap="Blues"
     )
     axes.set_title("Confusion matrix")
+    return figure
+
+
+def reliability(evaluation: "Evaluation") -> Figure:
+    """The accuracy of images by their confidence, before and after temperature scaling."""
+    from sklearn.calibration import calibration_curve
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "--", color="gray", label="as good as it claims")
+    shown = {f"temperature {evaluation.temperature:.3g}": evaluation}
+    if evaluation.temperature != 1:
+        shown = {"before": evaluation.uncalibrated} | shown
+    for name, each in shown.items():
+        confidence = each.probabilities.amax(dim=1)
+        correct = each.predicted == each.labels
+        accuracy, claimed = calibration_curve(correct, confidence.clamp(max=1), n_bins=15)
+        axes.plot(claimed, accuracy, "o-", label=f"{name}: error {calibration_error(each):.4f}")
+    axes.set(title="Reliability", xlabel="Mean confidence of a bin", ylabel="Accuracy")
+    axes.legend()
     return figure
 
 

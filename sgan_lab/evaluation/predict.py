@@ -53,7 +53,7 @@ def predict(classifier: Classifier, images: Tensor) -> Iterator[Prediction]:
     """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
     logits = classifier.logits(images)
     real = logits.logsumexp(dim=1).sigmoid()
-    for row, real_probability in zip(logits.softmax(dim=1), real.tolist(), strict=True):
+    for row, real_probability in zip(classifier.probabilities(logits), real.tolist(), strict=True):
         label, values = row.argmax().item(), row.tolist()
         yield Prediction(classifier.class_names[label], values[label], real_probability, values)
 
@@ -90,7 +90,9 @@ def write_predictions(
         task = progress.add_task("Classifying", total=len(paths))
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
-            images, reasons = read_files(batch, size, channels, shows_progress=False)
+            images, reasons = read_files(
+                batch, size, channels, classifier.background, shows_progress=False
+            )
             broken |= {start + place: reason for place, reason in reasons.items()}
             for place, prediction in enumerate(predict(classifier, images)):
                 if place in reasons:

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from sgan_lab.errors import UserError
 from sgan_lab.evaluation.metrics import METRICS, Unit, check_metric, single_metrics, title
+from sgan_lab.report.cross_validation import POOLING, cross_validations
 from sgan_lab.report.events import Events, mean_curves, read_events
 from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
@@ -166,6 +167,7 @@ def report_sections(
         heading, figure = f"{name.capitalize()} against {key}", metric_figure(summary, key, metric)
         picture = Picture(file_name(metric, key), f"{heading}, with 95 % intervals", figure)
         sections.append(Section(heading, pictures=[picture]))
+    sections += fold_sections(runs)
     sections.append(Section(f"Groups of runs, {name}", table=shown_statistics(summary, unit)))
     if len(differences):
         pictures = []
@@ -177,6 +179,23 @@ def report_sections(
         table = shown_statistics(differences, unit, sign="+")
         sections.append(Section(f"Paired difference, {name}", text, pictures, table))
     return [*sections, *class_sections(runs), *event_sections(runs), *run_sections(runs, folder)]
+
+
+def fold_sections(runs: pd.DataFrame) -> list[Section]:
+    """The pooled predictions of cross-validations, if there are any."""
+    if not (found := cross_validations(runs)):
+        return []
+    import torch
+
+    from sgan_lab.evaluation.plots import confusion_matrix
+
+    pictures = []
+    for number, each in enumerate(found):
+        figure = confusion_matrix(torch.from_numpy(each.confusion), each.class_names)
+        alt = f"Confusion matrix of all folds, {group_name(each.settings)}"
+        pictures.append(Picture(f"folds_{number}.png", alt, figure))
+    table = pd.DataFrame([each.row() for each in found])
+    return [Section("Cross-validation, all folds", POOLING, pictures, table)]
 
 
 def class_sections(runs: pd.DataFrame) -> list[Section]:
@@ -335,6 +354,13 @@ def print_summary(runs: pd.DataFrame, metric: str = "accuracy") -> None:
     for row in cells.itertuples(index=False):
         table.add_row(*row)
     rich.print(table)
+    for each in cross_validations(runs):
+        row = each.row()
+        text = (
+            f"{group_name(each.settings)}, {row['folds']} folds, {row['images']} images: accuracy "
+            f"{row['accuracy']} ({row['95 % interval']}), balanced {row['balanced accuracy']}"
+        )
+        rich.print(escape(text))
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -20,11 +20,12 @@ from scipy import stats
 from sgan_lab.config.files import read_config
 from sgan_lab.config.settings import flatten
 from sgan_lab.errors import DataError
-from sgan_lab.evaluation.metrics import METRICS, NUMBER, Metric, scalars, single_metrics
+from sgan_lab.evaluation.metrics import COUNT, METRICS, NUMBER, Metric, scalars, single_metrics
 from sgan_lab.jobs.status import FILE, read_status
 from sgan_lab.terminal import printable
 
 LABELS = "data.num_labeled"
+FOLD = "data.fold"  # of a cross-validation; its folds are one group
 # Where a run is stored and how it is shown and computed does not tell its group from another.
 NO_SETTINGS = ("seed", "num_threads", "trainer.")  # besides those that `flatten` leaves out
 STATE = ("run", "status", "error", "iteration", "last_iteration")
@@ -105,6 +106,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         if has_result:
             file = folder / "metrics.json"
             metrics = json.loads(file.read_text())
+            if row.get("data.folds", "null") != "null":
+                check_confusion(metrics)
             row |= {"status": "finished", **read_results(metrics)}
             if row.get(LABELS) == "null":  # all that there are
                 row[LABELS] = metrics["num_labeled"]
@@ -131,6 +134,21 @@ def read_results(metrics: dict[str, Any]) -> dict[str, float | str]:
     if "date" in metrics:
         results["date"] = datetime.fromisoformat(metrics["date"]).date().isoformat()
     return results
+
+
+def check_confusion(metrics: dict[str, Any]) -> None:
+    """Check the confusion matrix of a fold, see `report.cross_validation`.
+
+    Raises:
+        ValueError: it is none of the classes.
+    """
+    size, rows = len(metrics["test_class_accuracy"]), metrics["test_confusion"]
+    counts = [count for row in rows for count in row]
+    is_square = len(rows) == size and all(len(row) == size for row in rows)
+    if not is_square or not all(COUNT.is_possible(each) and each % 1 == 0 for each in counts):
+        raise ValueError("test_confusion is no matrix of counts of the classes")
+    if not sum(counts):
+        raise ValueError("test_confusion has no images")
 
 
 def read_settings(file: Path) -> dict[str, Any]:
@@ -178,7 +196,9 @@ def varied_settings(runs: pd.DataFrame) -> list[str]:
     keys = [
         key
         for key in runs.columns
-        if key not in (*STATE, "model") and not is_result(key) and not key.startswith(NO_SETTINGS)
+        if key not in (*STATE, "model", FOLD)
+        and not is_result(key)
+        and not key.startswith(NO_SETTINGS)
     ]
     keys.sort(key=lambda key: finished[key].nunique())
 

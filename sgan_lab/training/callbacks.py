@@ -1,6 +1,6 @@
 """What a run shows while it trains: progress, validation, and images from one fixed noise."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
 from sgan_lab.algorithms.base import GAN
-from sgan_lab.data.containers import LabeledImages
+from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.evaluation import plots
+from sgan_lab.evaluation.calibration import fit_temperature
+from sgan_lab.evaluation.classifier import BACKGROUND, TEMPERATURE
 from sgan_lab.evaluation.evaluate import evaluate
 from sgan_lab.evaluation.metrics import measure, scalars
 from sgan_lab.progress import training_progress
@@ -106,14 +108,33 @@ class SampleGrid(Callback):
 class Validation(Callback):
     """The metrics on the validation images, logged at each sample interval or epoch.
 
+    Each checkpoint has the temperature that they give, see `fit_temperature`, and the background of
+    the images.
+
     Args:
-        images: the validation images; None for none.
-        class_names: a name for each label.
+        data: that the module is trained on.
+
+    Attributes:
+        temperature: the last one; 1 without validation images.
     """
 
-    def __init__(self, images: LabeledImages | None, class_names: Sequence[str]) -> None:
-        self.images = images
-        self.class_names = class_names
+    def __init__(self, data: SemiSupervisedData) -> None:
+        self.images = data.validation
+        self.class_names = data.class_names
+        self.background = data.background
+        self.temperature = 1.0
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep what those need who use the classifier."""
+        checkpoint |= {TEMPERATURE: self.temperature, BACKGROUND: self.background}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the temperature of a run that has ended."""
+        self.temperature = checkpoint.get(TEMPERATURE, 1.0)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate and log."""
@@ -122,7 +143,9 @@ class Validation(Callback):
         values: dict[str, float] = {}
         if trainer.is_global_zero:
             self.images = self.images.to(module.device)
-            metrics = measure(evaluate(module, self.images, self.class_names))
+            found = evaluate(module, self.images, self.class_names)
+            self.temperature = fit_temperature(found.logits, found.labels)
+            metrics = measure(replace(found, temperature=self.temperature))
             values = {f"validation/{name}": value for name, value in scalars(metrics).items()}
         values = trainer.strategy.broadcast(values)
         self.log_dict(values, logger=False, sync_dist=True)  # for callbacks that watch them

@@ -31,11 +31,13 @@ PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmet
 FIRST_COLUMNS = ("num_labeled", "learning_rate", "seed", "iterations")  # of TensorBoard's HParams
 
 
-def evaluate_run(model: pl.LightningModule, data: SemiSupervisedData) -> dict[str, Evaluation]:
+def evaluate_run(
+    model: pl.LightningModule, data: SemiSupervisedData, temperature: float = 1.0
+) -> dict[str, Evaluation]:
     """Evaluate a trained model on its device: "test", and "validation" where there are images."""
     parts = {"test": data.test, "validation": data.validation}
     return {
-        part: evaluate(model, images, data.class_names)
+        part: evaluate(model, images, data.class_names, temperature)
         for part, images in parts.items()
         if images is not None
     }
@@ -65,6 +67,12 @@ def run_metrics(
             for part, evaluation in evaluations.items()
             for name, value in measure(evaluation).items()
         },
+        **(
+            {"test_confusion": evaluations["test"].confusion.tolist()}  # which a report pools
+            if config.data.get("folds")
+            else {}
+        ),
+        "temperature": evaluations["test"].temperature,
         "test_images": len(data.test.labels),
         "num_labeled": len(data.labeled.labels),
         "num_unlabeled": len(data.unlabeled_images),

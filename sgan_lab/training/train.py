@@ -91,6 +91,7 @@ def train_as(
     start = iteration_of(checkpoint) if checkpoint else 0
     history = History(None if algorithm.in_epochs else config.log_interval)
     interruption = Interruption()
+    validation = Validation(data)
     trainer = make_trainer(
         config,
         algorithm,
@@ -98,7 +99,7 @@ def train_as(
         callbacks=[
             *([CheckStep(config.model._target_)] if is_own(config.model._target_) else []),
             history,
-            Validation(data.validation, data.class_names),
+            validation,
             *callbacks,
             *([RecordIterations()] if config.cuda_graph else []),
             interruption,
@@ -128,7 +129,7 @@ def train_as(
         return {}
 
     algorithm.to(trainer.strategy.root_device)
-    evaluations = evaluate_run(algorithm, data)
+    evaluations = evaluate_run(algorithm, data, validation.temperature)
     for name, figure in run_figures(history, algorithm.in_epochs, evaluations["test"]).items():
         figure.savefig(folder / f"{name}.png")
     metrics = run_metrics(config, data, evaluations, trainer, seconds, commit)

@@ -96,6 +96,18 @@ OTHER_GROUPS = [
         "data.test_fraction=1: must be a number > 0 and < 1",
     ),
     (
+        ["data=image_folder", "data.root=x", "data.folds=3", "data.fold=3"],
+        "data.fold=3: must be an integer 0 to 2",
+    ),
+    (
+        ["data=image_folder", "data.root=x", "data.folds=3", "data.labeled_list=x", "data.fold=3"],
+        "data.fold=3: must be an integer 0 to 2",
+    ),
+    (
+        ["data=image_folder", "data.root=x", "data.background=whit"],
+        "data.background=whit: must be a color, such as white, lightgray, #1f77b4",
+    ),
+    (
         ["data.augmentation=1"],
         "data.augmentation=1: is a group: data/augmentation=digits|none|photos|strong",
     ),

@@ -70,6 +70,7 @@ def good_values(words):
                 "a text that is not empty": ["x", "ä/b c=,'"],
                 "a name": ["accuracy"],
                 "a dotted name": ["my_module.Name", "a.b.c"],
+                "a color, such as white, lightgray, #1f77b4": ["white", "#1f77b4"],
                 "a group of settings": [{}],
                 "a list": [["a", 1]],
             }[part]

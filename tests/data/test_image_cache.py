@@ -63,7 +63,9 @@ def test_a_changed_picture_is_read_again_and_replaces_the_old_file(pictures, rea
     read(pictures, (8, 4))
     read(pictures, (4, 4), 3)
     assert len(list((tmp_path / "cache").iterdir())) == 3
-    assert len(readings) == 4
+    read_or_recall(pictures, pictures[0].parent, (4, 4), 3, "red")  # replaces that on white
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert len(readings) == 5
 
 
 @pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.99])

@@ -164,6 +164,21 @@ def test_transparent_pixels_lie_on_white(tmp_path, mode, form):
     assert torch.equal(read(path, image, 1), pixels(gray))
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
+@pytest.mark.parametrize("background", ["#1f77b4", "black", "yellow"])
+def test_transparent_pixels_lie_on_the_background(tmp_path, mode, background):
+    path, image = tmp_path / "image.png", noise("LA" if mode == "LA" else "RGBA")
+    if mode == "PA":
+        image = image.quantize(16)  # a palette with transparency
+    image.save(path)
+    shown = Image.new("RGB", image.size, background)
+    shown.paste(Image.open(path).convert("RGBA"), mask=Image.open(path).convert("RGBA"))
+    found = read_images([path], image.size[::-1], 3, background)[0]
+    assert (found.int() - pixels(shown).int()).abs().max() <= 1
+    channels, *_ = infer_shape([path], background)
+    assert channels == (1 if (mode, background) == ("LA", "black") else 3)
+
+
 @pytest.mark.parametrize(
     ("form", "mode", "key"),
     [("PNG", "L", 40), ("PNG", "RGB", (40,) * 3), ("PNG", "P", 40), ("GIF", "P", 40)],

@@ -2,13 +2,17 @@ import os
 import shutil
 import unicodedata
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from sgan_lab.data.batches import SemiSupervisedBatches
 from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.evaluation.checkpoint_files import find_checkpoint
+from sgan_lab.evaluation.classifier import load_classifier
 from tests.builders import cifar_pictures, make_image_folder, read_folder
+from tests.steps import train_here
 
 
 def test_image_folder_reads_classes_sizes_and_channels(tmp_path):
@@ -200,6 +204,44 @@ def test_without_a_test_set_a_part_of_each_class_is_held_out_by_the_seed(tmp_pat
     assert "Images are read as data.image_size=[32, 32] data.channels=3" in caplog.messages
     half = read_folder(root, test_fraction=0.5)
     assert half.test.labels.bincount().tolist() == [30, 2]
+
+
+@pytest.mark.slow
+def test_a_classifier_keeps_the_background_of_its_pictures(tmp_path):
+    root = make_image_folder(tmp_path / "images")
+    path = root / "labeled" / "cat" / "0.png"
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
+    settings = ["data=image_folder", f"data.root={root}", "data.background='#ff0000'"]
+    settings += ["data.image_size=[8,8]", "data.channels=3", "data.batch_size=2"]
+    train_here(tmp_path / "run", *settings, "model=supervised", "model.epochs=1")
+    classifier = load_classifier(find_checkpoint(tmp_path / "run"))
+    assert classifier.background == "#ff0000"
+    red = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    red[:, 0] = 255
+    data = read_folder(root, channels=3, background="#ff0000")
+    assert torch.equal(data.labeled.images[:1], red)
+    assert data.background == "#ff0000"
+    for seen in (path, Image.open(path)):
+        assert np.array_equal(classifier.predict_proba(seen), classifier.predict_proba(red))
+    white = load_classifier(find_checkpoint(tmp_path / "run"))._replace(background="white")
+    assert not np.array_equal(white.predict_proba(path), classifier.predict_proba(red))
+
+
+def test_each_labeled_picture_is_in_one_fold(tmp_path):
+    root = make_image_folder(tmp_path)
+    with pytest.raises(
+        ConfigError, match=f"data.folds=3: must be null, since there is {root}/test"
+    ):
+        read_folder(root, folds=3)
+    shutil.rmtree(root / "test")
+    folds = [read_folder(root, folds=3, fold=fold) for fold in range(3)]
+    tested = [image.numpy().tobytes() for data in folds for image in data.test.images]
+    assert len(set(tested)) == len(tested) == 6
+    for data in folds:
+        assert data.test.labels.tolist() == [0, 1]
+        learned = {image.numpy().tobytes() for image in data.labeled.images}
+        assert len(learned) == 4
+        assert not learned & {image.numpy().tobytes() for image in data.test.images}
 
 
 def test_a_folder_of_single_pictures_has_none_to_hold_out(tmp_path):

@@ -3,7 +3,7 @@ import torch
 
 from sgan_lab.data.batches import SemiSupervisedBatches
 from sgan_lab.data.containers import LabeledImages
-from sgan_lab.data.splits import hold_out_test, listed_images, split_training_set
+from sgan_lab.data.splits import fold_test, hold_out_test, listed_images, split_training_set
 from sgan_lab.errors import ConfigError, DataError
 
 
@@ -192,3 +192,16 @@ def test_a_test_set_is_drawn_from_each_class_without_excluded_images():
     expected = torch.tensor([400, 500, 400, 400, 500, 0, 400, 0, 0, 400])
     assert (counts - expected).abs().max() < 79
     assert counts[[5, 7, 8]].tolist() == [0, 0, 0]
+
+
+def test_folds_are_parts_with_the_frequencies_of_the_whole():
+    labels = torch.tensor([0] * 20 + [1] * 10 + [2] * 3 + [-1] * 4)
+    folds = [fold_test(labels, 5, fold, seed=1) for fold in range(5)]
+    assert torch.equal(torch.stack(folds).sum(dim=0), (labels >= 0).long())
+    for part in folds:
+        assert labels[part].bincount(minlength=3)[:2].tolist() == [4, 2]
+    assert torch.equal(fold_test(labels, 5, 2, seed=1), folds[2])
+    assert not torch.equal(fold_test(labels, 5, 2, seed=2), folds[2])
+    message = "data.folds=21: must be at most 20, the labeled images of the largest class"
+    with pytest.raises(ConfigError, match=message):
+        fold_test(labels, 21, 0, seed=1)

@@ -95,15 +95,21 @@ def test_what_is_no_checkpoint_is_named_and_runs_no_code(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "train"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", "predict", "suggest", "generate", "export", "train"]
+)
 def test_no_command_runs_a_checkpoints_code(baseline_run, tmp_path, monkeypatch, command):
     run, trace = tmp_path / "run", tmp_path / "trace"
     shutil.copytree(baseline_run, run)
     path = checkpoints(run / "checkpoints")[0]
     torch.save({"state_dict": Hostile(trace)}, path)
     checksum_file(path).write_text(f"{sha256(path)}  {path.name}\n")
-    options = {"predict": [tmp_path], "export": ["--format", "safetensors"]}.get(command, [])
-    arguments = [f"resume={run}", "model.epochs=6"] if command == "train" else [path, *options]
+    options = {"predict": [tmp_path], "suggest": [tmp_path], "export": ["--format", "safetensors"]}
+    arguments = (
+        [f"resume={run}", "model.epochs=6"]
+        if command == "train"
+        else [path, *options.get(command, [])]
+    )
     monkeypatch.setattr(sys, "argv", ["sgan-lab", command, *map(str, arguments)])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which training sets; as it was, afterwards
     with pytest.raises(SystemExit, match=f"{path.name} is no readable checkpoint"):

@@ -90,7 +90,9 @@ def test_a_checkpoint_is_evaluated_on_the_test_set_of_its_run(run_copy):
     assert f"calibration error: {written['calibration_error']:.4f}\n" in result.stdout
     for row in written["confusion"]:
         assert " ".join(map(str, row)) in " ".join(result.stdout.split())
-    for name in ("confusion_matrix", "worst"):
+    assert written["calibration_error_before"] == written["calibration_error"]
+    assert written["temperature"] == 1
+    for name in ("confusion_matrix", "reliability", "worst"):
         assert Image.open(run / "evaluation" / f"{name}.png").size > (100, 100)
 
 
@@ -99,7 +101,7 @@ def test_a_second_evaluation_replaces_the_first_and_nothing_else(run_copy, tmp_p
     output, other = run / "evaluation", tmp_path / "other.txt"
     run_main(monkeypatch, run)
     written = {path: path.read_bytes() for path in output.iterdir()}
-    assert len(written) == 3
+    assert len(written) == 4
     (output / "notes.txt").write_text("mine")
     other.write_text("another's")
     for path in written:

@@ -26,7 +26,7 @@ def make_classifier(discriminator):
     """Color images with odd sides, so that the padding of height and width differ."""
     shape, names = (3, 12, 13), ["cat", "dog", "ä", "[x]"]
     network = make_discriminator(discriminator, shape, len(names)).eval()
-    return Classifier(network, shape, names, discriminator)
+    return Classifier(network, shape, names, discriminator, temperature=2.5)
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def run_file(file_format, path, images):
         names = json.loads(metadata["class_names"])
         network = make_discriminator(metadata["network"], shape, len(names)).eval()
         network.load_state_dict(load_file(path))
-        return metadata, network(images)
+        return metadata, network(images) / float(metadata["temperature"])
     if file_format == "onnx":
         session = onnxruntime.InferenceSession(path)
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         return session.get_modelmeta().custom_metadata_map, torch.from_numpy(logits)
-    extra = {"image_shape": "", "class_names": "", "scaling": ""}
+    extra = {"image_shape": "", "class_names": "", "scaling": "", "background": ""}
     network = torch.jit.load(str(path), _extra_files=extra)
     return {key: value.decode() for key, value in extra.items()}, network(images)
 
@@ -67,11 +67,12 @@ def test_the_file_gives_the_same_logits_and_tells_what_to_feed_it(
         images = torch.rand(size, *classifier.image_shape) * 2 - 1
         metadata, logits = run_file(file_format, path, images)
         with torch.no_grad():
-            expected = classifier.network(images)
+            expected = classifier.network(images) / 2.5
         torch.testing.assert_close(logits.detach(), expected, atol=1e-5, rtol=0)
     assert json.loads(metadata["image_shape"]) == [3, 12, 13]
     assert json.loads(metadata["class_names"]) == ["cat", "dog", "ä", "[x]"]
     assert metadata["scaling"] == "(byte - 127.5) / 127.5"
+    assert metadata["background"] == "white"
     assert str(Path(sgan_lab.__file__).parent).encode() not in path.read_bytes()
 
 
@@ -109,7 +110,9 @@ def test_a_file_that_is_wrong_for_one_batch_size_is_deleted(
     classifier, error, tmp_path, monkeypatch
 ):
     def load_wrong(_):
-        return lambda images: classifier.network(images) + (error if len(images) == 1 else 0.0)
+        return lambda images: (
+            classifier.network(images) / 2.5 + (error if len(images) == 1 else 0.0)
+        )
 
     form = FORMATS["torchscript"]._replace(load=load_wrong)
     monkeypatch.setitem(FORMATS, "torchscript", form)

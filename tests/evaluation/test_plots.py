@@ -1,9 +1,11 @@
 import io
+from dataclasses import replace
 
 import pytest
 import torch
 
 from sgan_lab.evaluation import plots
+from sgan_lab.evaluation.evaluate import Evaluation
 
 
 def test_the_tutorials_plot_shows_the_loss_of_each_iteration_and_interval():
@@ -46,6 +48,18 @@ def test_names_that_the_font_cannot_show_are_numbers():
     (axes,) = figure.axes
     shown = [label.get_text() for label in axes.get_yticklabels()]
     assert shown == ["class 0", "café", "class 2"]
+
+
+def test_reliability_shows_the_bins_before_and_after():
+    evaluation = Evaluation(torch.tensor([[4.0, 0], [2, 0], [2, 0]]), torch.tensor([0, 0, 1]), "ab")
+    (axes,) = plots.reliability(evaluation).axes
+    assert len(axes.lines) == 2
+    scaled = replace(evaluation, temperature=2.0)
+    _, before, after = plots.reliability(scaled).axes[0].lines
+    assert list(before.get_ydata()) == list(after.get_ydata()) == [0.5, 1]
+    for line, each in ((before, evaluation), (after, scaled)):
+        confidence = each.probabilities.amax(dim=1)
+        assert line.get_xdata() == pytest.approx([confidence[1].item(), confidence[0].item()])
 
 
 def test_worst_images_stand_under_their_captions():

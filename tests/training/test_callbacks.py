@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -92,5 +93,6 @@ def test_progress_bar_counts_iterations_where_there_is_a_terminal(
 def test_early_stopping_watches_the_metrics_on_the_validation_images(tmp_path):
     """A threshold that every value reaches ends training after the first interval."""
     stopping = EarlyStopping("validation/accuracy", mode="max", stopping_threshold=0.0)
-    module = train(tmp_path, Validation(make_data().labeled, CLASSES), stopping)
+    data = replace(make_data(), validation=make_data().labeled)
+    module = train(tmp_path, Validation(data), stopping)
     assert module.trainer.global_step == 2

@@ -1,10 +1,11 @@
 """The training loop against a plain one: `python benchmarks/loop.py`.
 
 `plain` is the tutorial's loop in the simplest PyTorch; `bare` is the package's SGAN without
-Lightning, Hydra and logging; `run` is `python -m sgan_lab.run` with all of them. Each is a process
-of its own; they take turns, in the opposite order every other round, and only ratios within a round
-count, since machines are noisy. With `--device cuda` all are on a GPU, and `bare` and `run` record
-their steps. Needs MNIST in the folder that SGAN_LAB_DATA names, or in data/.
+Lightning, Hydra and logging; `run` is `python -m sgan_lab.run` with all of them, and `bf16` the
+same with `trainer.precision=bf16`. Each is a process of its own; they take turns, in the opposite
+order every other round, and only ratios within a round count, since machines are noisy. With
+`--device cuda` all are on a GPU but `bf16`, which is left out, and `bare` and `run` record their
+steps. Needs MNIST in the folder that SGAN_LAB_DATA names, or in data/.
 """
 
 import argparse
@@ -226,6 +227,7 @@ def measure(name: str, iterations: int, threads: int, device: str) -> dict[str, 
         return {"speed": float(child.output), "memory": child.peak}
     with tempfile.TemporaryDirectory() as folder:
         arguments = run_arguments(folder, iterations, threads, device)
+        arguments += ["trainer.precision=bf16"] if name == "bf16" else []
         child = run_child("-m", "sgan_lab.run", *arguments)
         metrics = json.loads((Path(folder) / "run/metrics.json").read_text())
     return {"speed": metrics["iterations_per_second"], "memory": child.peak}
@@ -258,8 +260,8 @@ def measure_start(threads: int, device: str) -> dict[str, float]:
 
 
 def compare(rounds: int, iterations: int, threads: int, device: str) -> pd.DataFrame:
-    """Measure all in turns; the ratio of `bare` and `run` to `plain` within each round."""
-    names = ["plain", "bare", "run"]
+    """Measure all in turns; the ratios of their speeds within each round."""
+    names = ["plain", "bare", "run", *(["bf16"] if device == "cpu" else [])]
     rows = []
     for round_ in range(rounds):
         results = {}
@@ -269,8 +271,10 @@ def compare(rounds: int, iterations: int, threads: int, device: str) -> pd.DataF
             print(f"round {round_ + 1}: {name:5} {speed:6.2f} it/s, {memory:5.0f} MiB", flush=True)
         start = measure_start(threads, device)
         speed = {name: results[name]["speed"] for name in names}
+        ratio = {"speed, bf16 / run": speed["bf16"] / speed["run"]} if "bf16" in speed else {}
         rows.append(
-            {
+            ratio
+            | {
                 "plain, it/s": speed["plain"],
                 "run, it/s": speed["run"],
                 "speed, bare / plain": speed["bare"] / speed["plain"],

@@ -8,7 +8,6 @@ import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from numpy.typing import ArrayLike
 from omegaconf import DictConfig
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -29,8 +28,8 @@ from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
 from sgan_lab.training.interruption import Interruption
 from sgan_lab.training.process import guest, prepare_process
-from sgan_lab.training.ranks import environment, set_rank
-from sgan_lab.training.train import build_algorithm
+from sgan_lab.training.ranks import set_rank
+from sgan_lab.training.train import build_algorithm, make_trainer
 
 UNLABELED = -1  # in place of a label, as in `sklearn.semi_supervised`
 # What an override may change; all else has a parameter of its own or no effect.
@@ -185,10 +184,9 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             os.environ.pop("PL_GLOBAL_SEED")  # see `sgan_lab.training.train`
             algorithm = build_algorithm(config, data)
             interruption = Interruption()
-            trainer: pl.Trainer = instantiate(
-                config.trainer,
-                **environment(config.trainer),
-                **algorithm.training_limit,
+            trainer = make_trainer(
+                config,
+                algorithm,
                 logger=False,
                 enable_checkpointing=False,
                 callbacks=[

@@ -1,9 +1,13 @@
-"""The loop that `benchmarks/loop.py` compares with makes the same updates as the SGAN."""
+"""The loops that are compared with make the same updates as the SGAN."""
+
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks import loop
 from benchmarks.loop import plain_discriminator, plain_generator, plain_loop
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.data import containers
@@ -78,3 +82,25 @@ def test_twenty_iterations_equal_the_plain_loop(monkeypatch):
         zip(plain_state, sgan.generator.state_dict().values(), strict=True)
     ):
         torch.testing.assert_close(channels_first(ours) if index < 2 else ours, plain, **close)
+
+
+@pytest.mark.slow
+def test_a_stacked_seed_equals_the_plain_loop(monkeypatch):
+    monkeypatch.syspath_prepend(Path(loop.__file__).parent)
+    from benchmarks.gpu import Stacked, stacked_loop
+
+    torch.manual_seed(0)
+    networks = plain_generator().double(), plain_discriminator().double()
+    stacked = [Stacked([deepcopy(network)]) for network in networks]
+    images, labels = torch.randint(256, (50, 1, 28, 28), dtype=torch.uint8), torch.arange(LABELED)
+    for iterations in (
+        plain_loop(*networks, images, labels, BATCH),
+        stacked_loop(*stacked, images, labels, BATCH),
+    ):
+        torch.manual_seed(1)
+        for _ in range(3):
+            next(iterations)
+    for network, stack in zip(networks, stacked, strict=True):
+        for name, value in network.state_dict().items():
+            (ours,) = (stack.weights | stack.buffers)[name]
+            torch.testing.assert_close(ours, value, rtol=1e-6, atol=1e-7)

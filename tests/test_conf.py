@@ -25,7 +25,9 @@ def test_every_experiment_composes_and_yields_to_the_command_line(program, exper
     assert config.data.num_labeled == 77
 
 
-@pytest.mark.parametrize("arguments", [[], ["experiment=tutorial_sgan"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["experiment=tutorial_sgan"], ["experiment=tutorial_fast"]]
+)
 def test_the_sgan_of_the_tutorial(program, arguments):
     config = compose(program, *arguments)
     assert (config.iterations, config.sample_interval) == (8000, 800)

@@ -465,7 +465,11 @@ class Trainer(Settings):
         "max_epochs": "model.epochs",
     }
 
-    precision: Literal["32-true", "bf16-mixed"] = Field(ABSENT, description="of the arithmetic")
+    precision: Literal["32-true", "bf16", "bf16-mixed"] = Field(
+        ABSENT,
+        description="of the arithmetic; bf16: for SGANs on CPUs with AVX512-BF16; bf16-mixed: "
+        "for GPUs",
+    )
 
 
 class ProgressBar(Settings):

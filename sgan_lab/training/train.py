@@ -23,6 +23,7 @@ from sgan_lab.errors import ConfigError
 from sgan_lab.evaluation.checkpoint_files import iteration_of, newest_intact
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.metrics import METRICS, single_metrics
+from sgan_lab.training.bfloat16 import BFloat16, check_bfloat16
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
 from sgan_lab.training.cuda_graph import RecordIterations
@@ -93,10 +94,9 @@ def train_as(
     failures = Failures(history, data)
     interruption = Interruption()
     validation = Validation(data)
-    trainer: pl.Trainer = instantiate(
-        config.trainer,
-        **environment(config.trainer),
-        **algorithm.training_limit,
+    trainer = make_trainer(
+        config,
+        algorithm,
         logger=make_loggers(config, folder, start),
         callbacks=[
             *([CheckStep(config.model._target_)] if is_own(config.model._target_) else []),
@@ -160,6 +160,28 @@ def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
             if network is not None:
                 network.compile(backend=config.compile)
     return algorithm
+
+
+def make_trainer(config: DictConfig, algorithm: Algorithm, **arguments: Any) -> pl.Trainer:
+    """Lightning's trainer for an algorithm.
+
+    Args:
+        config: of the run.
+        algorithm: that it trains.
+        arguments: of the trainer, besides those in the configuration.
+
+    Raises:
+        ConfigError: trainer.precision=bf16 is not for this algorithm or this processor.
+    """
+    arguments |= environment(config.trainer)
+    is_bfloat16 = config.trainer.get("precision") == BFloat16.precision
+    if is_bfloat16:  # which Lightning takes for bf16-mixed
+        plugins = arguments.get("plugins", config.trainer.get("plugins", []))
+        arguments |= {"precision": None, "plugins": [*plugins, BFloat16()]}
+    trainer: pl.Trainer = instantiate(config.trainer, **algorithm.training_limit, **arguments)
+    if is_bfloat16:
+        check_bfloat16(algorithm, trainer.strategy.root_device)
+    return trainer
 
 
 def check_watched(callbacks: Sequence[pl.Callback], class_names: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         logits: of images that the classifier has not learned from, (N, classes).
         labels: their true classes, (N,).
     """
-    values, rows = logits.double().numpy(), np.arange(len(labels))
+    values, rows = logits.numpy().astype(float), np.arange(len(labels))
     if np.array_equal(values.argmax(axis=1), labels.numpy()) or not np.isfinite(values).all():
         return 1.0
 

@@ -13,6 +13,7 @@ from sgan_lab.training.history import History
 
 SAMPLE = 64  # real and generated images that are compared
 SETTLED = 500  # iterations in which images may be alike and easily told apart
+FEWEST = 100  # iterations after which predicted classes say something
 FREQUENCY_SAMPLE = 500  # unlabeled images whose classes are counted
 LEAST_LOSS = 0.01  # of telling real from generated images, in nats
 LEAST_VARIANCE = 0.01  # of generated images, as a fraction of that of real ones
@@ -109,7 +110,7 @@ class Failures(Callback):
             algorithm: after training.
         """
         images = self.unlabeled(FREQUENCY_SAMPLE).to(algorithm.device)
-        if len(images) == 0:
+        if len(images) == 0 or algorithm.global_step < FEWEST:
             return
         predicted = algorithm.inferred(algorithm.classifier, images).argmax(dim=1)
         shares = predicted.bincount(minlength=len(self.data.class_names)) / len(images)

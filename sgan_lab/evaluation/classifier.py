@@ -72,6 +72,12 @@ class Classifier(NamedTuple):
         """Images as bytes (N, channels, height, width) to logits (N, classes), in batches."""
         return torch.cat([self.network(scale(batch)) for batch in images.split(BATCH_SIZE)])
 
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1] (N, channels, height, width) to the last hidden layer, (N, size)."""
+        batches = images.split(BATCH_SIZE)
+        return torch.cat([self.network.features(batch).flatten(1) for batch in batches])
+
 
 def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Classifier:
     """Load the classifier of a checkpoint. Only tensors and plain values are read; no code is run.

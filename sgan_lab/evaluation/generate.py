@@ -109,13 +109,6 @@ def nearest(images: Tensor, candidates: Tensor) -> Tensor:
     return torch.cat(distances, dim=1).argmin(dim=1)
 
 
-@torch.inference_mode()
-def features_of(classifier: Classifier, images: Tensor) -> Tensor:
-    """The last hidden layer of a classifier, (N, size), float64; images are in [-1, 1]."""
-    features = classifier.network.features
-    return torch.cat([features(batch).flatten(1) for batch in images.split(BATCH_SIZE)]).double()
-
-
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
     """FID: the Fréchet distance of the normal distributions of two sets of features.
 
@@ -159,7 +152,7 @@ def compare(classifier: Classifier, training: Tensor, generated: Tensor) -> dict
         generated: images in [-1, 1].
     """
     drawn = scale(training[torch.randperm(len(training))[: len(generated)]])
-    real, fake = (features_of(classifier, images) for images in (drawn, generated))
+    real, fake = (classifier.features(images).double() for images in (drawn, generated))
     found = {"training_images": len(real), "generated_images": len(fake)}
     found["fid"] = frechet_distance(real, fake)
     if len(real) > NEIGHBORS:

@@ -119,7 +119,6 @@ def suggest(
     ]
 
 
-@torch.inference_mode()
 def different(classifier: Classifier, images: Tensor, count: int, seed: int) -> list[int]:
     """The places of images that differ, in order: the first of each cluster of their features.
 
@@ -134,8 +133,7 @@ def different(classifier: Classifier, images: Tensor, count: int, seed: int) -> 
 
     if len(images) <= count:
         return list(range(len(images)))
-    features = classifier.network.features
-    values = torch.cat([features(scale(batch)).flatten(1) for batch in images.split(BATCH_SIZE)])
+    values = classifier.features(scale(images))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters, of equal images
         clusters = KMeans(count, n_init=1, random_state=seed).fit_predict(values.numpy())

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from sgan_lab.errors import UserError
 from sgan_lab.evaluation.metrics import METRICS, Unit, check_metric, single_metrics, title
-from sgan_lab.report.cross_validation import POOLING, cross_validations
+from sgan_lab.report.cross_validation import NBSP, POOLING, cross_validations
 from sgan_lab.report.events import Events, mean_curves, read_events
 from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
@@ -63,7 +63,6 @@ examples:
   sgan-lab report outputs/multirun/<date>/* --output report
   sgan-lab report outputs --output report --metric macro_f1
 """
-NBSP = "\N{NO-BREAK SPACE}"
 LOSING = f"runs with a class below {LOST:.0%}"
 BANDS = "Mean over seeds, the band from the least to the greatest run; binned along iterations."
 

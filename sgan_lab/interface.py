@@ -23,7 +23,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from sgan_lab.config.checks import EXPLAINED, explain
-from sgan_lab.config.files import CONFIG_PATH, load_run_config, with_own_files
+from sgan_lab.config.files import CONFIG_PATH, load_config, with_own_files
 from sgan_lab.config.own import find_own_modules, trusted
 from sgan_lab.errors import ConfigError, DataError, UserError
 from sgan_lab.jobs import owner
@@ -62,9 +62,9 @@ class Run:
         """The configuration, resolved.
 
         Raises:
-            DataError: it is damaged, or of version 0.1.
+            DataError: it is damaged.
         """
-        return load_run_config(self.folder)
+        return load_config(self.folder / "config.yaml")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -141,13 +141,14 @@ def load(folder: str | Path, trust: Sequence[str] = ()) -> Run:
         trust: packages of yours whose networks the run's classifier may be of.
 
     Raises:
-        DataError: the folder holds no run, or one of version 0.1.
+        DataError: the folder holds no run, or a damaged one.
     """
     folder = Path(folder)
     if not (folder / "config.yaml").is_file():
         raise DataError(f"{folder} holds no run: there is no config.yaml.")
-    load_run_config(folder)  # which says whether it is of this version
-    return Run(folder, tuple(trust))
+    run = Run(folder, tuple(trust))
+    run.config  # noqa: B018  # raises where it is damaged
+    return run
 
 
 def train(

@@ -1,17 +1,14 @@
 """Checks of a configuration's values before anything is loaded or written, and errors in words."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.util import find_spec
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hydra.errors import (
-    HydraException,
-    InstantiationException,
-    MissingConfigException,
-)
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -32,6 +29,7 @@ LOGGERS = {  # that need a package; the extra of this one has its name
 }
 EXPLAINED = (UserError, HydraException, OmegaConfBaseException, OSError)
 MAX_TARGET = 200  # characters
+NEAR = 0.75  # likeness of a name that may have been meant
 
 
 def check_values(config: DictConfig) -> None:
@@ -316,7 +314,7 @@ def missing_option(error: MissingConfigException) -> str:
     extra = option.split("_")[0]
     if group.startswith("hydra/") and extra in EXTRAS:
         return f"{group}={option} needs a plugin: pip install 'sgan-lab[{extra}]'"
-    near = close_matches(option, error.options)
+    near = get_close_matches(option, error.options, cutoff=NEAR)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{group}={option}: must be one of {', '.join(error.options)}.{hint}"
 
@@ -340,17 +338,10 @@ def did_you_mean(key: str, config: Any) -> str:
 def close_keys(name: str, keys: Sequence[str]) -> list[str]:
     """The keys whose last part is near a name, or has it for its initials, such as lr."""
     last_parts = {key: key.rpartition(".")[2] for key in keys}
-    close = close_matches(name, set(last_parts.values()))
+    close = get_close_matches(name, set(last_parts.values()), cutoff=NEAR)
     close += [
         part
         for part in last_parts.values()
         if len(name) > 1 and "".join(word[:1] for word in part.split("_")).endswith(name)
     ]
     return [key for key, part in last_parts.items() if part in close]
-
-
-def close_matches(name: str, names: Iterable[str]) -> list[str]:
-    """The names that are near another one."""
-    from difflib import get_close_matches
-
-    return get_close_matches(name, names, cutoff=0.75)

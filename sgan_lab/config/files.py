@@ -45,7 +45,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a file of settings that a run has left.
 
     Raises:
-        DataError: it is none, cannot be read, or is larger than any configuration.
+        DataError: it is none, cannot be read, is larger than any configuration, or is of a run of
+            version 0.1.
     """
     with unreadable(path):
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe would wait for ever
@@ -58,6 +59,12 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.load(text, Loader)
         if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
             raise ValueError("it holds something else than settings by name")
+        groups = [group for group in config.values() if isinstance(group, dict)]
+        targets = [str(group.get("_target_")) for group in groups]
+        if any(map(FLAT_TARGET.fullmatch, targets)) or "log_interval" in (
+            config.get("model") or ()
+        ):
+            raise ValueError("it is a run of sgan_lab 0.1, which this version cannot go on with")
     return config
 
 
@@ -80,30 +87,3 @@ def unreadable(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} is no readable configuration: {reason}") from error
-
-
-def load_run_config(folder: Path) -> DictConfig:
-    """Load the configuration of a run, its config.yaml.
-
-    Raises:
-        DataError: see `read_config`; or the run is of version 0.1.
-    """
-    values = read_run_config(folder)
-    with unreadable(folder / "config.yaml"):
-        return OmegaConf.create(values)
-
-
-def read_run_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration of a run, its config.yaml.
-
-    Raises:
-        DataError: see `read_config`; or the run is of version 0.1.
-    """
-    values = read_config(folder / "config.yaml")
-    groups = [group for group in values.values() if isinstance(group, dict)]
-    model = values.get("model")
-    if (isinstance(model, dict) and "log_interval" in model) or any(
-        FLAT_TARGET.fullmatch(str(group.get("_target_"))) for group in groups
-    ):
-        raise DataError(f"{folder} is a run of sgan_lab 0.1, which this version cannot go on with.")
-    return values

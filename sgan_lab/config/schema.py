@@ -26,7 +26,6 @@ from sgan_lab.data.catalog import DATA_SETS
 from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS, SGAN_GENERATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-ABSENT: Any = None  # default of a key that may be left out, since the class that gets it has one
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -58,6 +57,16 @@ Group = dict[str, Any]
 CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "pattern")
 
 
+def key(meaning: str, default: Any = ...) -> Any:
+    """A key of the configuration, with its meaning as a user reads it."""
+    return Field(default, description=meaning)
+
+
+def optional(meaning: str) -> Any:
+    """A key that may be left out, since the class that gets it has a default."""
+    return key(meaning, None)
+
+
 class Settings(BaseModel):
     """Settings by key; no others, and each of exactly its type."""
 
@@ -67,157 +76,139 @@ class Settings(BaseModel):
 class Sweep(Settings):
     """The group `sweep`."""
 
-    resume: Text | None = Field(
-        description="folder of an earlier sweep: run what failed or did not finish"
-    )
-    metric: Name = Field(description="metric that the report compares and a sweeper maximizes")
+    resume: Text | None = key("folder of an earlier sweep: run what failed or did not finish")
+    metric: Name = key("metric that the report compares and a sweeper maximizes")
 
 
 class Root(Settings):
     """The configuration, but for what is in its groups."""
 
-    seed: Seed = Field(description="of all random draws")
-    iterations: Count = Field(description="iterations of training, of all models but supervised")
-    sample_interval: Count = Field(
-        description="iterations between two log lines, checkpoints and grids of images"
+    seed: Seed = key("of all random draws")
+    iterations: Count = key("iterations of training, of all models but supervised")
+    sample_interval: Count = key(
+        "iterations between two log lines, checkpoints and grids of images"
     )
-    log_interval: Count = Field(description="iterations between two points of the curves")
-    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        description="CPU threads; null for the cores, or a job's share of them"
+    log_interval: Count = key("iterations between two points of the curves")
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = key(
+        "CPU threads; null for the cores, or a job's share of them"
     )
-    cuda_graph: bool = Field(
-        description="on one GPU, record iterations and replay them: faster, with the same results"
+    cuda_graph: bool = key(
+        "on one GPU, record iterations and replay them: faster, with the same results"
     )
-    compile: Literal[None, "inductor", "eager"] = Field(
-        description="backend of torch.compile, for GPUs"
-    )
-    metrics: list[Dotted] = Field(description="metrics of your own, functions with @metric")
-    resume: Text | None = Field(description="folder of an earlier run: go on from its checkpoint")
-    sweep: Sweep = Field(description="of sweeps")
-    data: Group = Field(description="data set and its split")
-    model: Group = Field(description="the algorithm and its settings")
-    trainer: Group = Field(description="arguments of Lightning's Trainer")
-    logger: Group = Field(description="loggers by name")
-    callbacks: Group = Field(description="callbacks by name")
+    compile: Literal[None, "inductor", "eager"] = key("backend of torch.compile, for GPUs")
+    metrics: list[Dotted] = key("metrics of your own, functions with @metric")
+    resume: Text | None = key("folder of an earlier run: go on from its checkpoint")
+    sweep: Sweep = key("of sweeps")
+    data: Group = key("data set and its split")
+    model: Group = key("the algorithm and its settings")
+    trainer: Group = key("arguments of Lightning's Trainer")
+    logger: Group = key("loggers by name")
+    callbacks: Group = key("callbacks by name")
 
 
 class Augmentation(Settings):
     """Random changes of training images."""
 
-    affine: Annotated[float, Field(ge=0, le=3)] = Field(
-        ABSENT, description="strength of shifts, turns, changes of size and shears"
+    affine: Annotated[float, Field(ge=0, le=3)] = optional(
+        "strength of shifts, turns, changes of size and shears"
     )
-    flip: bool = Field(ABSENT, description="whether every other image is mirrored, left to right")
-    crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        ABSENT, description="how far images are moved at most, as a fraction of height and width"
+    flip: bool = optional("whether every other image is mirrored, left to right")
+    crop: Annotated[float, Field(ge=0, le=0.5)] = optional(
+        "how far images are moved at most, as a fraction of height and width"
     )
-    brightness: Fraction = Field(ABSENT, description="a factor is drawn from 1 - this to 1 + this")
-    contrast: Fraction = Field(
-        ABSENT, description="as brightness, of the differences from the mean gray"
+    brightness: Fraction = optional("a factor is drawn from 1 - this to 1 + this")
+    contrast: Fraction = optional("as brightness, of the differences from the mean gray")
+    saturation: Fraction = optional("as brightness, of the differences from gray")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = optional(
+        "colors are turned by up to this fraction of the color circle"
     )
-    saturation: Fraction = Field(ABSENT, description="as brightness, of the differences from gray")
-    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        ABSENT, description="colors are turned by up to this fraction of the color circle"
+    rand_augment: Annotated[int, Field(ge=0, le=10)] = optional(
+        "operations of RandAugment on each image"
     )
-    rand_augment: Annotated[int, Field(ge=0, le=10)] = Field(
-        ABSENT, description="operations of RandAugment on each image"
-    )
-    magnitude: Annotated[float, Field(ge=0, le=30)] = Field(
-        ABSENT, description="of these operations"
-    )
-    cutout: Fraction = Field(
-        ABSENT, description="side of a gray square, as a fraction of height and width"
-    )
+    magnitude: Annotated[float, Field(ge=0, le=30)] = optional("of these operations")
+    cutout: Fraction = optional("side of a gray square, as a fraction of height and width")
 
 
 class Data(Settings):
     """What all data sets have."""
 
-    num_labeled: Count | None = Field(
-        description="labeled training images, the others are the unlabeled set; null for all"
+    num_labeled: Count | None = key(
+        "labeled training images, the others are the unlabeled set; null for all"
     )
-    labeled_split: Literal["first", "balanced", "random", "representative"] = Field(
-        description="the first images, the first of each class, random ones of each class, or one "
+    labeled_split: Literal["first", "balanced", "random", "representative"] = key(
+        "the first images, the first of each class, random ones of each class, or one "
         "of each cluster of similar images"
     )
-    label_seed: Seed = Field(
-        description="of a random or representative labeled_split, num_unlabeled, test_fraction and "
-        "folds"
+    label_seed: Seed = key(
+        "of a random or representative labeled_split, num_unlabeled, test_fraction and folds"
     )
-    labeled_list: Text | None = Field(
-        ABSENT,
-        description="file that lists the labeled images by index or file name, a line each; "
-        "num_labeled must be null",
+    labeled_list: Text | None = optional(
+        "file that lists the labeled images by index or file name, a line each; "
+        "num_labeled must be null"
     )
-    num_unlabeled: Count | None = Field(
-        ABSENT, description="of the unlabeled images, drawn at random; null for all"
+    num_unlabeled: Count | None = optional("of the unlabeled images, drawn at random; null for all")
+    num_validation: Annotated[int, Field(ge=0, lt=2**31)] = key(
+        "training images held out to choose settings by, the last of each class"
     )
-    num_validation: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        description="training images held out to choose settings by, the last of each class"
+    batch_size: BatchSize = key("images, labeled and unlabeled each")
+    balanced_batches: bool = optional(
+        "whether classes are equally frequent in labeled batches, in the mean"
     )
-    batch_size: BatchSize = Field(description="images, labeled and unlabeled each")
-    balanced_batches: bool = Field(
-        ABSENT, description="whether classes are equally frequent in labeled batches, in the mean"
-    )
-    augmentation: Augmentation = Field(
-        description="random changes of training images; data/augmentation=photos chooses a preset"
+    augmentation: Augmentation = key(
+        "random changes of training images; data/augmentation=photos chooses a preset"
     )
 
 
-class CatalogData(Data):
+class ClassesData(Data):
+    """Data whose classes can be chosen."""
+
+    classes: list[str | int] | None = optional("names of the classes to learn; null for all")
+    unlabeled_classes: list[str | int] | None = optional(
+        "names of the classes of the unlabeled images; null for those to learn"
+    )
+
+
+class CatalogData(ClassesData):
     """A published data set."""
 
-    name: Literal[tuple(DATA_SETS)] = Field(description="of the data set")
-    root: Text = Field(ABSENT, description="folder of the data, downloaded there when absent")
-    classes: list[str | int] | None = Field(
-        ABSENT, description="names of the classes to learn; null for all"
-    )
-    unlabeled_classes: list[str | int] | None = Field(
-        ABSENT, description="names of the classes of the unlabeled images; null for those to learn"
-    )
+    name: Literal[tuple(DATA_SETS)] = key("of the data set")
+    root: Text = optional("folder of the data, downloaded there when absent")
 
 
 class ImageFolder(Data):
     """Images of the user's own."""
 
-    root: Text = Field(description="folder of the images")
-    background: Color = Field(ABSENT, description="behind transparent pixels")
-    labels: Text | None = Field(
-        ABSENT, description="CSV file of the columns file,class in place of labeled/ and unlabeled/"
+    root: Text = key("folder of the images")
+    background: Color = optional("behind transparent pixels")
+    labels: Text | None = optional(
+        "CSV file of the columns file,class in place of labeled/ and unlabeled/"
     )
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        ABSENT, description="of the labeled images of each class, where there is no test/"
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = optional(
+        "of the labeled images of each class, where there is no test/"
     )
-    folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
-        ABSENT, description="parts of the labeled images, in place of test_fraction; null for none"
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = optional(
+        "parts of the labeled images, in place of test_fraction; null for none"
     )
-    fold: Annotated[int, Field(ge=0, le=999)] = Field(
-        ABSENT, description="the part that is the test set, 0 to folds - 1"
+    fold: Annotated[int, Field(ge=0, le=999)] = optional(
+        "the part that is the test set, 0 to folds - 1"
     )
-    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
-        ABSENT,
-        description="[height, width] in pixels, to which images are resized; null for the median "
-        "size, at most 64",
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = optional(
+        "[height, width] in pixels, to which images are resized; null for the median "
+        "size, at most 64"
     )
-    channels: Channels | None = Field(
-        ABSENT, description="1 for gray, 3 for color; null for 3 where an image has color"
+    channels: Channels | None = optional(
+        "1 for gray, 3 for color; null for 3 where an image has color"
     )
-    skip_broken: bool = Field(
-        ABSENT, description="whether files that are no readable images are left out, or an error"
+    skip_broken: bool = optional(
+        "whether files that are no readable images are left out, or an error"
     )
 
 
-class OwnData(Data):
+class OwnData(ClassesData):
     """Images of a function or class of the user's own."""
 
-    source: Group = Field(description="the function or class, and its arguments")
-    num_labeled: Count | None = Field(description="labeled images; null for all in train")
-    classes: list[str | int] | None = Field(
-        ABSENT, description="names of the classes to learn; null for all"
-    )
-    unlabeled_classes: list[str | int] | None = Field(
-        ABSENT, description="names of the classes of the unlabeled images; null for those to learn"
-    )
+    source: Group = key("the function or class, and its arguments")
+    num_labeled: Count | None = key("labeled images; null for all in train")
 
 
 class Model(Settings):
@@ -243,113 +234,99 @@ CLASS_FREQUENCIES = (
 class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
-    discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = Field(
-        ABSENT,
-        description="strided: the tutorial's network; pooling: a better classifier, slower; for "
+    discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = optional(
+        "strided: the tutorial's network; pooling: a better classifier, slower; for "
         "color images conv9, conv13, wide_resnet and resnet18; or the dotted name of a class of "
-        "your own",
+        "your own"
     )
 
 
 class Supervised(Discriminating):
     """The discriminator trained on the labeled images alone."""
 
-    epochs: Count = Field(description="passes over the labeled images")
-    learning_rate: Positive = Field(description="of Adam")
-    logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
-    weights: Text | None = Field(ABSENT, description=WEIGHTS)
+    epochs: Count = key("passes over the labeled images")
+    learning_rate: Positive = key("of Adam")
+    logit_adjustment: Weight = optional(LOGIT_ADJUSTMENT)
+    weights: Text | None = optional(WEIGHTS)
 
 
 class Iterated(Model):
     """A model whose training is measured in iterations."""
 
-    iterations: Count = Field(description="of training")
+    iterations: Count = key("of training")
 
 
 class Classifier(Iterated, Discriminating):
     """A classifier that learns from unlabeled images, too, without a generator."""
 
-    learning_rate: Positive = Field(description="of Adam")
-    learning_rate_decay: Fraction = Field(
-        description="last fraction of the iterations, in which the learning rate falls to zero"
+    learning_rate: Positive = key("of Adam")
+    learning_rate_decay: Fraction = key(
+        "last fraction of the iterations, in which the learning rate falls to zero"
     )
-    weight: Weight = Field(description="of the loss on unlabeled images; on labeled ones it is 1")
-    ramp_up: Fraction = Field(
-        description="first fraction of the iterations, in which the weight rises"
-    )
-    unlabeled_batches: Batches = Field(ABSENT, description="with each labeled one")
-    logit_adjustment: Weight = Field(ABSENT, description=LOGIT_ADJUSTMENT)
-    weights: Text | None = Field(ABSENT, description=WEIGHTS)
+    weight: Weight = key("of the loss on unlabeled images; on labeled ones it is 1")
+    ramp_up: Fraction = key("first fraction of the iterations, in which the weight rises")
+    unlabeled_batches: Batches = optional("with each labeled one")
+    logit_adjustment: Weight = optional(LOGIT_ADJUSTMENT)
+    weights: Text | None = optional(WEIGHTS)
 
 
 class PseudoLabel(Classifier):
     """Pseudo-Label (Lee 2013)."""
 
-    threshold: BelowOne = Field(
-        description="what the probability of a class must exceed to label an image"
-    )
+    threshold: BelowOne = key("what the probability of a class must exceed to label an image")
 
 
 class PropagatedLabels(Settings):
     """Labels that are propagated along a graph of neighbors (Iscen et al. 2019)."""
 
-    propagation_weight: Weight = Field(
-        ABSENT, description="of the loss by which propagated labels are taught; 0 for none"
+    propagation_weight: Weight = optional(
+        "of the loss by which propagated labels are taught; 0 for none"
     )
-    propagation_end: Fraction = Field(
-        ABSENT, description="first fraction of the iterations, with that loss"
-    )
+    propagation_end: Fraction = optional("first fraction of the iterations, with that loss")
 
 
 class PiModel(PropagatedLabels, Classifier):
     """The Pi-model (Laine and Aila 2017)."""
 
-    target_dropout: bool = Field(ABSENT, description="in the pass whose classes are the targets")
-    distribution_alignment: bool = Field(
-        ABSENT, description="targets with the labels' class frequencies"
-    )
-    class_frequencies: list[Positive] | None = Field(ABSENT, description=CLASS_FREQUENCIES)
-    strong_augmentation: Augmentation = Field(
-        ABSENT,
-        description="of the view that learns, in place of data.augmentation's of the same names",
+    target_dropout: bool = optional("in the pass whose classes are the targets")
+    distribution_alignment: bool = optional("targets with the labels' class frequencies")
+    class_frequencies: list[Positive] | None = optional(CLASS_FREQUENCIES)
+    strong_augmentation: Augmentation = optional(
+        "of the view that learns, in place of data.augmentation's of the same names"
     )
 
 
 class FixMatch(PiModel):
     """FixMatch (Sohn et al. 2020)."""
 
-    threshold: BelowOne = Field(
-        description="what the probability of a class must exceed to label an image"
-    )
+    threshold: BelowOne = key("what the probability of a class must exceed to label an image")
 
 
 class FreeMatch(PiModel):
     """FreeMatch (Wang et al. 2023)."""
 
-    threshold_rate: Fraction = Field(
-        description="of the running averages that give the threshold, for each batch"
+    threshold_rate: Fraction = key(
+        "of the running averages that give the threshold, for each batch"
     )
-    fairness_weight: Weight = Field(
-        description="of the loss by which predicted classes vary, relative to that on labels"
+    fairness_weight: Weight = key(
+        "of the loss by which predicted classes vary, relative to that on labels"
     )
 
 
 class MeanTeacher(PiModel):
     """Mean Teacher (Tarvainen and Valpola 2017)."""
 
-    averaging_rate: Positive = Field(
-        description="the teacher moves this / iterations of the way to the student each iteration"
+    averaging_rate: Positive = key(
+        "the teacher moves this / iterations of the way to the student each iteration"
     )
 
 
 class VAT(Classifier):
     """Virtual adversarial training (Miyato et al. 2018)."""
 
-    epsilon: Positive = Field(description="norm of the perturbation over all pixels")
-    power_iterations: Batches = Field(
-        description="steps that find the direction of the perturbation"
-    )
-    entropy_weight: Weight = Field(description="of the entropy of unlabeled images")
+    epsilon: Positive = key("norm of the perturbation over all pixels")
+    power_iterations: Batches = key("steps that find the direction of the perturbation")
+    entropy_weight: Weight = key("of the entropy of unlabeled images")
 
 
 # Batch normalization has no variance to divide by in a batch of one.
@@ -372,49 +349,37 @@ class GAN(Iterated):
 class SGAN(GAN, Discriminating):
     """The tutorial's SGAN."""
 
-    generator: Literal[tuple(SGAN_GENERATORS)] = Field(
-        ABSENT, description="tutorial: the tutorial's; conv9: for color images"
+    generator: Literal[tuple(SGAN_GENERATORS)] = optional(
+        "tutorial: the tutorial's; conv9: for color images"
     )
-    generator_channels: Pixels = Field(
-        ABSENT, description="of the generator's first feature map, a half and a quarter in the next"
+    generator_channels: Pixels = optional(
+        "of the generator's first feature map, a half and a quarter in the next"
     )
-    labeled_learning_rate: Positive = Field(description="step 1, labeled images")
-    unlabeled_learning_rate: Positive = Field(
-        description="steps 2 and 3, unlabeled and generated images"
-    )
-    generator_learning_rate: Positive = Field(description="step 4")
+    labeled_learning_rate: Positive = key("step 1, labeled images")
+    unlabeled_learning_rate: Positive = key("steps 2 and 3, unlabeled and generated images")
+    generator_learning_rate: Positive = key("step 4")
 
 
 class ImprovedSGAN(PropagatedLabels, SGAN):
     """The SGAN with switches for what improves it."""
 
-    joint_update: bool = Field(
-        ABSENT,
-        description="one discriminator step instead of three, with the unlabeled learning rate",
+    joint_update: bool = optional(
+        "one discriminator step instead of three, with the unlabeled learning rate"
     )
-    feature_matching: bool = Field(
-        ABSENT, description="the generator matches mean features of real images"
+    feature_matching: bool = optional("the generator matches mean features of real images")
+    label_smoothing: BelowOne = optional("the target of the real step is 1 minus this")
+    consistency_weight: Weight = optional("of the Pi-model's loss in the real step")
+    distribution_alignment: bool = optional(
+        "consistency targets with the labels' class frequencies"
     )
-    label_smoothing: BelowOne = Field(
-        ABSENT, description="the target of the real step is 1 minus this"
+    class_frequencies: list[Positive] | None = optional(CLASS_FREQUENCIES)
+    unlabeled_batches: Batches = optional("in the real step, with each labeled one")
+    averaging_rate: Positive | None = optional(
+        "the classifier moves this / iterations of the way each iteration; "
+        "null for no running average"
     )
-    consistency_weight: Weight = Field(
-        ABSENT, description="of the Pi-model's loss in the real step"
-    )
-    distribution_alignment: bool = Field(
-        ABSENT, description="consistency targets with the labels' class frequencies"
-    )
-    class_frequencies: list[Positive] | None = Field(ABSENT, description=CLASS_FREQUENCIES)
-    unlabeled_batches: Batches = Field(
-        ABSENT, description="in the real step, with each labeled one"
-    )
-    averaging_rate: Positive | None = Field(
-        ABSENT,
-        description="the classifier moves this / iterations of the way each iteration; "
-        "null for no running average",
-    )
-    learning_rate_decay: Fraction = Field(
-        ABSENT, description="last fraction of the iterations, in which the rates fall to zero"
+    learning_rate_decay: Fraction = optional(
+        "last fraction of the iterations, in which the rates fall to zero"
     )
 
 
@@ -423,37 +388,32 @@ class FeatureMatching(GAN):
 
     limits = BATCH_NORMALIZED
 
-    discriminator: Literal[tuple(GENERATORS)] | Dotted = Field(
-        ABSENT,
-        description="mlp: the paper's network for MNIST; conv9: its one for CIFAR-10; or the "
-        "dotted name of a class of your own",
+    discriminator: Literal[tuple(GENERATORS)] | Dotted = optional(
+        "mlp: the paper's network for MNIST; conv9: its one for CIFAR-10; or the "
+        "dotted name of a class of your own"
     )
-    learning_rate: Positive = Field(description="of the discriminator")
-    beta1: BelowOne = Field(description="decay of the first moment of Adam")
-    beta2: BelowOne = Field(ABSENT, description="decay of the second moment of Adam")
-    unlabeled_weight: Positive = Field(
-        description="of the loss on unlabeled and generated images; on labeled ones it is 1"
+    learning_rate: Positive = key("of the discriminator")
+    beta1: BelowOne = key("decay of the first moment of Adam")
+    beta2: BelowOne = optional("decay of the second moment of Adam")
+    unlabeled_weight: Positive = key(
+        "of the loss on unlabeled and generated images; on labeled ones it is 1"
     )
-    averaging_rate: Positive = Field(
-        description="the classifier moves this / iterations of the way each iteration"
+    averaging_rate: Positive = key(
+        "the classifier moves this / iterations of the way each iteration"
     )
 
 
 class BadGAN(FeatureMatching):
     """Bad GAN (Dai et al. 2017)."""
 
-    generator_learning_rate: Positive = Field(description="of the generator")
-    unlabeled_weight: Weight = Field(description="of real or fake: unlabeled and generated images")
-    entropy_weight: Weight = Field(description="of the conditional entropy of unlabeled images")
-    feature_matching_weight: Weight = Field(description="of the generator's feature matching")
-    pull_away_weight: Weight = Field(description="of the generator's term for a high entropy")
-    low_density_weight: Weight = Field(description="of the generator's term for low densities")
-    low_density_start: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        description="iterations before that term"
-    )
-    density_epochs: Count = Field(
-        description="passes over the unlabeled images that train the density model"
-    )
+    generator_learning_rate: Positive = key("of the generator")
+    unlabeled_weight: Weight = key("of real or fake: unlabeled and generated images")
+    entropy_weight: Weight = key("of the conditional entropy of unlabeled images")
+    feature_matching_weight: Weight = key("of the generator's feature matching")
+    pull_away_weight: Weight = key("of the generator's term for a high entropy")
+    low_density_weight: Weight = key("of the generator's term for low densities")
+    low_density_start: Annotated[int, Field(ge=0, lt=2**31)] = key("iterations before that term")
+    density_epochs: Count = key("passes over the unlabeled images that train the density model")
 
 
 class Trainer(Settings):
@@ -465,10 +425,8 @@ class Trainer(Settings):
         "max_epochs": "model.epochs",
     }
 
-    precision: Literal["32-true", "bf16", "bf16-mixed"] = Field(
-        ABSENT,
-        description="of the arithmetic; bf16: for SGANs on CPUs with AVX512-BF16; bf16-mixed: "
-        "for GPUs",
+    precision: Literal["32-true", "bf16", "bf16-mixed"] = optional(
+        "of the arithmetic; bf16: for SGANs on CPUs with AVX512-BF16; bf16-mixed: for GPUs"
     )
 
 
@@ -479,22 +437,22 @@ class ProgressBar(Settings):
 class SampleGrid(Settings):
     """Logs generated images."""
 
-    num_images: GridSize = Field(description="images in the grid")
+    num_images: GridSize = key("images in the grid")
 
 
 class Checkpoints(Settings):
     """Writes checkpoints at each sample interval."""
 
-    dirpath: Text = Field(description="folder for the checkpoints")
-    keep: Count = Field(description="how many are kept, the newest")
+    dirpath: Text = key("folder for the checkpoints")
+    keep: Count = key("how many are kept, the newest")
 
 
 class BestCheckpoint(Settings):
     """Keeps the best checkpoint, too."""
 
-    dirpath: Text = Field(description="folder for the checkpoint")
-    monitor: Text = Field(description="what is compared, such as validation/accuracy")
-    mode: Literal["min", "max"] = Field(description="max where more is better")
+    dirpath: Text = key("folder for the checkpoint")
+    monitor: Text = key("what is compared, such as validation/accuracy")
+    mode: Literal["min", "max"] = key("max where more is better")
 
 
 CLASSES: dict[str, dict[str, type[Settings]]] = {

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from sgan_lab.config.files import load_run_config
+from sgan_lab.config.files import load_config
 from sgan_lab.config.own import trusted
 from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData, scale
@@ -127,7 +127,7 @@ def run_data(
     """
     path = folder / "config.yaml"
     try:
-        settings = OmegaConf.to_container(load_run_config(folder))["data"]
+        settings = OmegaConf.to_container(load_config(path))["data"]
         target = str(settings.pop("_target_"))
         settings.pop("_recursive_", None)  # of Hydra
     except Exception as error:  # YAML has its own

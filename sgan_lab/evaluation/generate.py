@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from sgan_lab.algorithms.base import GAN
-from sgan_lab.config.files import load_run_config
+from sgan_lab.config.files import load_config
 from sgan_lab.config.own import trusted
 from sgan_lab.data.containers import scale
 from sgan_lab.errors import DataError, UserError
@@ -53,7 +53,7 @@ def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
     from sgan_lab.config.schema import CLASSES
 
     try:
-        target = str(load_run_config(run).model._target_)
+        target = str(load_config(run / "config.yaml").model._target_)
     except Exception as error:  # YAML has its own
         reason = " ".join(str(error).split())
         raise DataError(f"{run / 'config.yaml'} does not name the model: {reason}") from error

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from sgan_lab.config.files import load_config, load_run_config, read_run_config
+from sgan_lab.config.files import load_config, read_config
 from sgan_lab.config.settings import experiment_settings, flat_settings
 from sgan_lab.config.targets import code_names, is_trusted, nodes
 from sgan_lab.errors import ConfigError
@@ -44,7 +44,7 @@ def complete_arguments(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: PATH is not the folder of a run or sweep, or an override there is not trusted.
-        DataError: it is of version 0.1.
+        DataError: its settings are damaged, or of version 0.1.
     """
     options, _ = get_args_parser().parse_known_args(arguments)
     given = list(options.overrides or [])
@@ -74,9 +74,8 @@ def completed(key: str, path: str, given: Sequence[str], config_dir: str | None)
     """The overrides that go on with the run or sweep in `path`, see `complete_arguments`."""
     is_sweep = key == SWEEP
     kind = "sweep" if is_sweep else "run"
-    folders = sorted(Path(path).glob("*/")) if is_sweep else [Path(path)]
-    for folder in [each for each in folders if (each / "config.yaml").is_file()][:1]:
-        load_run_config(folder)  # of this version
+    for file in sorted(Path(path).glob("*/config.yaml" if is_sweep else "config.yaml"))[:1]:
+        load_config(file)  # of this version
     file = Path(path) / ("multirun.yaml" if is_sweep else ".hydra/hydra.yaml")
     parser = OverridesParser.create()
     try:
@@ -240,10 +239,10 @@ def complete_settings(sweep_folder: Path) -> set[frozenset[tuple[str, Any]]]:
     """The settings of each complete run of a sweep, under whatever name, see `flat_settings`.
 
     Raises:
-        DataError: one is damaged, or of version 0.1.
+        DataError: one is damaged.
     """
     folders = [file.parent for file in sorted(sweep_folder.rglob("metrics.json"))]
-    runs = [read_run_config(folder) for folder in folders if is_complete(folder)]
+    runs = [read_config(folder / "config.yaml") for folder in folders if is_complete(folder)]
     return {frozenset(flat_settings(each).items()) for each in runs}
 
 
@@ -251,11 +250,12 @@ def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, A
     """The settings in which a run folder's config.yaml differs, then and now, by key.
 
     Raises:
-        DataError: it is damaged, or of version 0.1.
+        DataError: it is damaged.
     """
-    if not (folder / "config.yaml").is_file():
+    file = folder / "config.yaml"
+    if not file.is_file():
         return {}
-    then, now = (experiment_settings(each) for each in (load_run_config(folder), config))
+    then, now = (experiment_settings(each) for each in (load_config(file), config))
     return {
         key: (then.get(key), now.get(key))
         for key in sorted(then.keys() | now.keys())

@@ -5,7 +5,6 @@ from sgan_lab.config.files import (
     CONFIG_PATH,
     MAX_BYTES,
     load_config,
-    load_run_config,
     with_own_files,
 )
 from sgan_lab.errors import DataError
@@ -49,11 +48,11 @@ def test_what_is_no_configuration_is_named(tmp_path, content, reason):
 def test_a_run_of_version_0_1_is_named_as_one(tmp_path, content):
     OmegaConf.save(content, tmp_path / "config.yaml")
     with pytest.raises(DataError, match=r"is a run of sgan_lab 0\.1"):
-        load_run_config(tmp_path)
+        load_config(tmp_path / "config.yaml")
     content["model"] = {"_target_": "sgan_lab.algorithms.sgan.SGAN"}
     content["data"] = {"_target_": "sgan_lab.data.load.load"}
     OmegaConf.save(content, tmp_path / "config.yaml")
-    assert load_run_config(tmp_path) == content
+    assert load_config(tmp_path / "config.yaml") == content
 
 
 def test_the_current_folders_own_conf_is_searched_but_not_to_go_on_with_a_run(

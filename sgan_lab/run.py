@@ -87,11 +87,7 @@ def run_single(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def check_commands(options: Namespace) -> None:
-    """Check Hydra's options for one that it would answer with a traceback.
-
-    Raises:
-        UserError: more than one thing to do.
-    """
+    """Raise a UserError for more than one thing to do, which Hydra answers with a traceback."""
     commands = ("run", "multirun", "cfg", "info", "shell_completion")
     given = [f"--{name}" for name in commands if getattr(options, name)]
     if len(given) > 1:

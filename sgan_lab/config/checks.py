@@ -90,13 +90,7 @@ def setting_of(settings: DictConfig, name: str) -> Any:
 
 
 def check_group(group: str, key: str, settings: Any, values: dict[str, Any]) -> None:
-    """Check the settings that a class is made with.
-
-    Args:
-        group: the class is one of.
-        key: of the settings, such as "model" or "callbacks.samples".
-        settings: what is there.
-        values: the whole configuration.
+    """Check the settings that a class of a group is made with, part of all `values`.
 
     Raises:
         ConfigError: they are not allowed.
@@ -111,11 +105,6 @@ def check_group(group: str, key: str, settings: Any, values: dict[str, Any]) -> 
 
 def settings_of(group: str, key: str, target: object) -> type["Settings"] | None:
     """The schema of the settings of a class; None for one of another library, which checks them.
-
-    Args:
-        group: the class is one of.
-        key: of the settings.
-        target: the dotted name of the class.
 
     Raises:
         ConfigError: there is no such class, or it is not of the kind that the group needs.
@@ -141,11 +130,7 @@ def settings_of(group: str, key: str, target: object) -> type["Settings"] | None
 
 
 def check_callbacks(values: dict[str, Any]) -> None:
-    """Check that what callbacks watch exists.
-
-    Raises:
-        ConfigError: one watches the validation images, and there are none.
-    """
+    """Raise a ConfigError where a callback watches the validation images, and there are none."""
     for name, settings in values["callbacks"].items():
         watched = str(settings.get("monitor"))
         if watched.startswith("validation/") and not values["data"].get("num_validation"):
@@ -254,11 +239,7 @@ def check_classes(data: dict[str, Any]) -> None:
 
 @contextmanager
 def exit_on_error(errors: tuple[type[Exception], ...] = EXPLAINED) -> Iterator[None]:
-    """End the program with a message; Hydra would turn a callback's error into a warning.
-
-    Args:
-        errors: those that do so.
-    """
+    """End the program with a message; Hydra would turn a callback's error into a warning."""
     try:
         yield
     except errors as error:
@@ -289,12 +270,7 @@ def explain(error: Exception) -> str:
 
 
 def unknown_key(override: str, node: Any) -> str:
-    """The message for a key that is not in the configuration.
-
-    Args:
-        override: that gives it.
-        node: of the configuration, where it was looked for.
-    """
+    """The message for a key that is not in the configuration, looked for in one of its nodes."""
     from sgan_lab.config.schema import CLASSES, Trainer
 
     key = override.partition("=")[0]
@@ -320,12 +296,7 @@ def missing_option(error: MissingConfigException) -> str:
 
 
 def did_you_mean(key: str, config: Any) -> str:
-    """A question for the keys that may have been meant: near matches of its last part, anywhere.
-
-    Args:
-        key: one that does not exist.
-        config: the configuration that it is not in.
-    """
+    """A question for the keys that may have been meant: near matches of its last part, anywhere."""
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config)
     known = [name for name, _ in nodes(config) if name != key and not name.startswith("hydra.")]

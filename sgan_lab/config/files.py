@@ -69,11 +69,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> DictConfig:
-    """Load a file of settings that a run has left.
-
-    Raises:
-        DataError: see `read_config`.
-    """
+    """Load a file of settings that a run has left; errors are those of `read_config`."""
     values = read_config(path)
     with unreadable(path):
         return OmegaConf.create(values)

@@ -43,11 +43,7 @@ def find_own_modules() -> None:
 
 
 def trusted(packages: Sequence[str]) -> list[str]:
-    """Import packages that the person at the keyboard has named with `--trust`.
-
-    Raises:
-        ConfigError: one cannot be imported.
-    """
+    """Import packages that the user has named with `--trust`; for errors see `own_object`."""
     if packages:
         find_own_modules()
     for package in packages:
@@ -56,11 +52,7 @@ def trusted(packages: Sequence[str]) -> list[str]:
 
 
 def own_object(key: str, name: str) -> Any:
-    """Import a class or function by its dotted name.
-
-    Args:
-        key: that names it.
-        name: such as "my_module.MyClass".
+    """Import a class or function by its dotted name, which a key gives.
 
     Raises:
         ConfigError: it cannot be imported.

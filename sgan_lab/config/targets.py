@@ -36,9 +36,7 @@ CODE_KEYS = ("_target_", "discriminator", "metrics")  # name classes or function
 def is_trusted(target: object, named: set[str]) -> bool:
     """Whether a run folder may name a target: a data function or class of the known packages.
 
-    Args:
-        target: the dotted name.
-        named: packages of the user's that it may name, too.
+    It may also be of a package that the user has named.
     """
     if not isinstance(target, str):
         return False
@@ -72,10 +70,9 @@ def code_names(values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def check_resolved(config: DictConfig) -> None:
-    """Check that nothing in a resolved configuration would be resolved once more.
+    """Raise a ConfigError where a resolved text holds `${` and would be resolved once more.
 
-    Raises:
-        ConfigError: a text holds `${`, such as `${oc.env:SECRET}` put together of two others.
+    `${oc.env:SECRET}` may be put together of two others.
     """
     for key, value in nodes(OmegaConf.to_container(config)):
         if isinstance(value, str) and "${" in value:

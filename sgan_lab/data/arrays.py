@@ -38,10 +38,7 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def array_images(values: np.ndarray) -> Tensor:
-    """An array of images as bytes (N, channels, height, width).
-
-    Args:
-        values: (N, height, width) or (N, height, width, channels), see `to_bytes`.
+    """An array (N, height, width) or (N, height, width, channels) as (N, channels, height, width).
 
     Raises:
         ValueError: it has another shape, or see `to_bytes`.
@@ -94,11 +91,7 @@ def image_bytes(
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """Bytes (channels, height, width) as a picture.
-
-    Raises:
-        ValueError: it has not 1, 3 or 4 channels.
-    """
+    """Bytes (1, 3 or 4 channels, height, width) as a picture; else a ValueError."""
     if len(image) not in (1, 3, 4):
         raise ValueError(f"images have {len(image)} channels: must be 1, 3 or 4")
     values = image.permute(1, 2, 0).contiguous().numpy()

@@ -33,15 +33,7 @@ def read_or_recall(
     channels: int,
     background: str = "white",
 ) -> tuple[Tensor, dict[int, str]]:
-    """Image files as `read_files` reads them, from the cache where it has them.
-
-    Args:
-        paths: the files.
-        root: the folder that holds them all.
-        image_size: (height, width) to which images are resized.
-        channels: 1 for gray, 3 for color.
-        background: the color behind transparent pixels.
-    """
+    """Image files below `root` as `read_files` reads them, from the cache where it has them."""
     shape = (len(paths), channels, *image_size)
     is_small = len(paths) < FEWEST_CACHED
     if is_small or (file := cache_file(paths, root, shape, background)) is None:

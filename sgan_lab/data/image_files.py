@@ -152,11 +152,7 @@ def read_pixels(
 def pixels_of(
     file: Image.Image, image_size: Sequence[int], channels: int, background: str
 ) -> np.ndarray:
-    """The pixels of an opened image, resized where its size is another, (channels, *image_size).
-
-    Raises:
-        OSError: see `picture`.
-    """
+    """The pixels of an opened file, resized if needed, (channels, *image_size); see `picture`."""
     height, width = image_size
     image = picture(file, "L" if channels == 1 else "RGB", background)
     if image.size != (width, height):
@@ -195,15 +191,10 @@ def is_colored(file: Image.Image, background: str) -> bool:
 
 
 def picture(file: Image.Image, mode: str, background: str) -> Image.Image:
-    """The picture in a file as a viewer shows it, 8 bits a channel.
+    """The picture in a file as a viewer shows it, 8 bits a channel: "L" for gray, "RGB" for color.
 
     16 bits are scaled to 8, transparent pixels lie on a background, and a photo is turned upright
     as its EXIF data say.
-
-    Args:
-        file: an opened file.
-        mode: "L" for gray, "RGB" for color.
-        background: see `read_files`.
 
     Raises:
         OSError: the file is damaged, or its pixels have no known range.

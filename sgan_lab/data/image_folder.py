@@ -238,11 +238,7 @@ def nfc(text: str) -> str:
 
 
 def learned_classes(folder: Path) -> list[str]:
-    """The classes that a classifier learns from labeled/: two or more.
-
-    Raises:
-        DataError: there are fewer, or see `class_folders`.
-    """
+    """The classes that a classifier learns from labeled/: two or more, else a DataError."""
     classes = class_folders(folder)
     if len(classes) > 1:
         return list(classes)
@@ -280,18 +276,9 @@ def class_images(
     root: Path,
     background: str = "white",
 ) -> LabeledImages:
-    """Labeled images, <class>/* below a folder.
+    """Labeled images, <class>/* below a folder; a label is the place of its class among the names.
 
-    Args:
-        folder: holds a folder for any of the classes.
-        class_names: the known classes; a label is the place of its class among them.
-        image_size: (height, width) to which images are resized.
-        channels: 1 for gray, 3 for color.
-        root: folder that links must not leave.
-        background: the color behind transparent pixels.
-
-    Raises:
-        DataError: there are no images, a class is not known, or an image cannot be read.
+    For the size, channels and background see `read_files`; for links and errors see `class_files`.
     """
     files = class_files(folder, class_names, root)
     images = read_images(list(files), image_size, channels, background)
@@ -299,10 +286,10 @@ def class_images(
 
 
 def class_files(folder: Path, class_names: Sequence[str], root: Path) -> dict[Path, int]:
-    """The image files <class>/* below a folder, each with its label; see `class_images`.
+    """The image files <class>/* below a folder, each with its label; any class may be missing.
 
     Raises:
-        DataError: there are none, or a class is not known.
+        DataError: there are none, a class is not known, or a link leaves `root`.
     """
     classes = class_folders(folder)
     unknown = classes.keys() - set(class_names)
@@ -353,11 +340,7 @@ def files_below(folder: Path, root: Path) -> list[Path]:
 
 
 def check_link(path: Path, root: Path) -> None:
-    """Check that a file or folder is below `root` once links are followed.
-
-    Raises:
-        DataError: it is not.
-    """
+    """Raise a DataError where a file or folder is not below `root` once links are followed."""
     target = Path(os.path.realpath(path))  # resolve() fails at links in a circle
     if not target.is_relative_to(os.path.realpath(root)):
         raise DataError(f"{path} leads out of {root}, to {target}; copy it there instead.")
@@ -399,11 +382,7 @@ def warn_of_copies(
 ) -> None:
     """Warn of labeled images that are in the test set, too: they make the test accuracy too high.
 
-    Args:
-        labeled_files: the files of the labeled images.
-        labeled: the images as bytes, (N, channels, height, width).
-        test_files: the files of the test images.
-        test: the images as bytes, as `labeled`.
+    Images are bytes (N, channels, height, width), each with its file.
     """
     tested = dict(zip(map(digest, test), test_files, strict=True))
     copies = [

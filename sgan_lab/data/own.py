@@ -81,15 +81,7 @@ def own_data(
 
 
 def labeled_images(part: Any, name: str) -> LabeledImages:
-    """A pair (images, labels) or a Dataset of pairs as bytes and labels.
-
-    Args:
-        part: what a function of the user's own has returned.
-        name: of it, for messages.
-
-    Raises:
-        DataError: it is something else.
-    """
+    """A pair (images, labels) or a Dataset of pairs as bytes and labels; else a DataError."""
     expected = f"{name} must be a pair (images, labels) or a Dataset of such pairs"
     if not isinstance(part, tuple | list):
         pairs = items(part, expected)
@@ -108,11 +100,7 @@ def labeled_images(part: Any, name: str) -> LabeledImages:
 
 
 def images_of(images: Any, name: str) -> Tensor:
-    """Images as bytes (N, channels, height, width), see `own_data`.
-
-    Raises:
-        DataError: they are something else.
-    """
+    """Images as bytes (N, channels, height, width), see `own_data`; else a DataError."""
     if not isinstance(images, Tensor | np.ndarray):
         images = items(images, f"{name} must be images")
         images = [image[0] if isinstance(image, tuple) else image for image in images]
@@ -139,22 +127,14 @@ def images_of(images: Any, name: str) -> Tensor:
 
 
 def items(found: Any, expected: str) -> list[Any]:
-    """The items of a list or a Dataset.
-
-    Raises:
-        DataError: it has none; the message is what was expected.
-    """
+    """The items of a list or a Dataset; else a DataError, which says what was expected."""
     if not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
         raise DataError(f"{expected}, not {type(found).__name__}.")
     return [found[index] for index in range(len(found))]
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
-    """Values as one tensor.
-
-    Raises:
-        DataError: they have different shapes, or are no numbers.
-    """
+    """Values as one tensor; a DataError where they have different shapes, or are no numbers."""
     try:
         if isinstance(values, list):  # of pictures, tensors or numbers
             values = np.stack([np.asarray(value) for value in values])

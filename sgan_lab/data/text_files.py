@@ -7,11 +7,7 @@ from sgan_lab.errors import DataError
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        DataError: it cannot be read, or is no text.
-    """
+    """The text of a file; a DataError where it cannot be read, or is no text."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe would wait for ever
             raise OSError("it is no regular file")

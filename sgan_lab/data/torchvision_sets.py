@@ -101,10 +101,9 @@ def read_arrays(name: str, folder: Path) -> tuple[LabeledImages, LabeledImages]:
 def present_or_downloaded(
     dataset_class: type["VisionDataset"], folder: Path, **part: Any
 ) -> "VisionDataset":
-    """A part of a torchvision data set that checks its files' MD5 sums whenever it is made.
+    """A part of a torchvision data set, which checks its files' MD5 sums whenever it is made.
 
-    Raises:
-        DataError: see `download`.
+    For errors see `download`.
     """
     try:
         return dataset_class(folder, **part)
@@ -115,8 +114,7 @@ def present_or_downloaded(
 def download(dataset_class: type["VisionDataset"], folder: Path, **part: Any) -> "VisionDataset":
     """Download a part of a torchvision data set, checksums verified.
 
-    Raises:
-        DataError: no mirror delivered it, or the folder cannot be written.
+    A DataError says that no mirror delivered it, or that the folder cannot be written.
     """
     log.info("Downloading %s to %s", dataset_class.__name__, folder)
     previous_timeout = socket.getdefaulttimeout()

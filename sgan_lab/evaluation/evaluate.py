@@ -114,12 +114,9 @@ def evaluate(
 def run_data(
     folder: Path, classifier: Classifier, trusted: Collection[str] = ()
 ) -> SemiSupervisedData:
-    """The data of a run, from the `data` group of its config.yaml.
+    """The data that a classifier was trained on, from the `data` group of its run's config.yaml.
 
-    Args:
-        folder: of the run.
-        classifier: that was trained on them.
-        trusted: packages of the user's whose functions may be called.
+    Functions of the user's own are called where their packages are trusted.
 
     Raises:
         DataError: config.yaml is missing or damaged, or asks for anything but a data set; the data
@@ -163,16 +160,13 @@ def run_data(
 def write_evaluation(
     evaluation: Evaluation, images: Tensor, source: dict[str, str], folder: Path
 ) -> None:
-    """Write evaluation.json and the figures into a folder, all at once.
+    """Write evaluation.json and the figures into a folder, all at once; other files in it stay.
 
     Args:
         evaluation: what is written.
         images: those that were classified, bytes (N, channels, height, width).
         source: where classifier and images come from, for evaluation.json.
-        folder: made where it does not exist; other files in it stay as they are.
-
-    Raises:
-        OSError: the folder cannot be written.
+        folder: made where it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {

@@ -136,12 +136,7 @@ FORMATS = {
 
 @torch.inference_mode()
 def export(classifier: Classifier, file_format: str, path: Path) -> None:
-    """Write a classifier into a new file and check the file.
-
-    Args:
-        classifier: the one to export.
-        file_format: a key of `FORMATS`.
-        path: the file; must not exist.
+    """Write a classifier into a new file of a format of `FORMATS`, and check the file.
 
     Raises:
         ExportError: the file exists, cannot be written or run, or gives other logits than the
@@ -178,11 +173,7 @@ def export(classifier: Classifier, file_format: str, path: Path) -> None:
 
 
 def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Path) -> None:
-    """Compare with the classifier on batches of random images.
-
-    Raises:
-        ExportError: a logit differs by more than `TOLERANCE`.
-    """
+    """Raise an ExportError where a logit of random images differs by more than `TOLERANCE`."""
     for size in BATCH_SIZES:
         images = torch.rand(size, *classifier.image_shape) * 2 - 1
         expected = classifier.network(images) / classifier.temperature

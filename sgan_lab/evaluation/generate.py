@@ -38,12 +38,9 @@ example:
 
 
 def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
-    """The model of a checkpoint with its generator, in inference mode.
+    """The model of a checkpoint that `load_classifier` has accepted, with its generator, to infer.
 
-    Args:
-        checkpoint: that `load_classifier` has accepted.
-        run: the folder of its run, whose config.yaml names the class of the model.
-        trust: packages of the user's whose models may be called.
+    The config.yaml of its run names the class, which may be of a package that is trusted.
 
     Raises:
         DataError: config.yaml is damaged or names a class that is not trusted; or the checkpoint is
@@ -77,11 +74,7 @@ def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
 
 
 def images_of(model: GAN, noise: Tensor) -> Tensor:
-    """Generated images in [-1, 1], in batches of about equal sizes.
-
-    Raises:
-        DataError: their pixels are not finite numbers.
-    """
+    """Generated images in [-1, 1], in batches of about equal sizes; a DataError unless finite."""
     batches = noise.tensor_split(math.ceil(len(noise) / BATCH_SIZE))
     images = torch.cat([model.inferred_images(batch) for batch in batches])
     if not images.isfinite().all():
@@ -96,11 +89,9 @@ def between(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
 
 
 def nearest(images: Tensor, candidates: Tensor) -> Tensor:
-    """The indices of the candidates with the least distance in pixels, (N,).
+    """The indices of the bytes (M, channels, height, width) nearest to each image in pixels, (N,).
 
-    Args:
-        images: floats (N, channels, height, width) in [-1, 1].
-        candidates: bytes (M, channels, height, width).
+    Images are floats (N, channels, height, width) in [-1, 1].
     """
     points = images.flatten(1)
     distances = [
@@ -110,14 +101,10 @@ def nearest(images: Tensor, candidates: Tensor) -> Tensor:
 
 
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
-    """FID: the Fréchet distance of the normal distributions of two sets of features.
+    """FID: the Fréchet distance of the normal distributions of two sets of features (N, size).
 
     Heusel et al. 2017. The trace of the root of the covariances' product is the nuclear norm of a
     product of the centered features, which is as small as there are images.
-
-    Args:
-        real: (N, size).
-        generated: (M, size).
     """
     means = [each.mean(dim=0) for each in (real, generated)]
     first, second = (
@@ -130,26 +117,20 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
 
 
 def coverage(points: Tensor, covering: Tensor) -> float:
-    """The fraction of points within the reach of another set, Kynkäänniemi et al. 2019.
+    """The fraction of points (N, size) within the reach of another set, Kynkäänniemi et al. 2019.
 
-    Each covering point reaches as far as its third-nearest neighbor in its own set. Generated
-    points covered by real ones are the precision; real ones by generated ones, the recall.
-
-    Args:
-        points: (N, size).
-        covering: (M, size), of more than `NEIGHBORS` points.
+    Each covering point (of M > `NEIGHBORS`) reaches as far as its third-nearest neighbor in its own
+    set. Generated points covered by real ones are the precision; real ones by generated ones, the
+    recall.
     """
     reach = torch.cdist(covering, covering).kthvalue(NEIGHBORS + 1, dim=1).values
     return (torch.cdist(points, covering) <= reach).any(dim=1).double().mean().item()
 
 
 def compare(classifier: Classifier, training: Tensor, generated: Tensor) -> dict[str, float]:
-    """FID, precision and recall of generated images, in features of a classifier.
+    """FID, precision and recall of generated images in [-1, 1], in features of a classifier.
 
-    Args:
-        classifier: whose features are compared.
-        training: images as bytes; as many as there are generated ones are drawn.
-        generated: images in [-1, 1].
+    They are compared with as many training images, bytes, drawn at random.
     """
     drawn = scale(training[torch.randperm(len(training))[: len(generated)]])
     real, fake = (classifier.features(images).double() for images in (drawn, generated))

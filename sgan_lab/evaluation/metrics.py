@@ -219,14 +219,6 @@ def single_metrics() -> list[str]:
 
 
 def check_metric(key: str, name: str) -> None:
-    """Check that runs can be compared by a metric.
-
-    Args:
-        key: where the name was given, for the message.
-        name: of the metric.
-
-    Raises:
-        ConfigError: there is no such metric, or it has a value for each class.
-    """
+    """Raise a ConfigError, which names the key, for a metric that runs cannot be compared by."""
     if name not in single_metrics():
         raise ConfigError(key, name, f"must be one of {', '.join(single_metrics())}")

@@ -20,11 +20,9 @@ WORST_COLUMNS = 5
 
 
 def discriminator_supervised_loss(losses: Sequence[float], interval_ends: Sequence[int]) -> Figure:
-    """The tutorial's plot: the class loss of all iterations, and at each sample interval.
+    """The tutorial's plot: the class loss of all iterations, and at the ends of sample intervals.
 
-    Args:
-        losses: of the labeled images, one an iteration.
-        interval_ends: the last iteration of each interval, counted from 1.
+    Iterations are counted from 1.
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
@@ -40,12 +38,7 @@ def discriminator_supervised_loss(losses: Sequence[float], interval_ends: Sequen
 
 
 def baseline_curve(values: Sequence[float], quantity: str) -> Figure:
-    """A curve of the supervised baseline over its epochs.
-
-    Args:
-        values: one an epoch.
-        quantity: the name of the values, "Loss" or "Accuracy".
-    """
+    """A curve of the supervised baseline, "Loss" or "Accuracy", a value an epoch."""
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(1, len(values) + 1), values)
@@ -86,13 +79,7 @@ def reliability(evaluation: "Evaluation") -> Figure:
 
 
 def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure:
-    """The misclassified images with the highest confidence.
-
-    Args:
-        images: bytes (N, channels, height, width).
-        captions: one for each image.
-        errors: number of all misclassified images.
-    """
+    """The misclassified images with the highest confidence, bytes (N, channels, height, width)."""
     rows = max(1, math.ceil(len(images) / WORST_COLUMNS))
     figure = Figure(figsize=(2 * WORST_COLUMNS, 2.4 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, WORST_COLUMNS, squeeze=False).flatten()
@@ -108,8 +95,7 @@ def worst_images(images: Tensor, captions: Sequence[str], errors: int) -> Figure
 def images_over_time(images: dict[int, Tensor]) -> Figure:
     """Generated images from one noise, a row an iteration.
 
-    Args:
-        images: by iteration, (N, channels, height, width) in [-1, 1]; N is the same for all.
+    Each is (N, channels, height, width) in [-1, 1], with the same N.
     """
     rows = list(images.values())
     grid = make_grid(torch.cat(rows), nrow=len(rows[0]), normalize=True, value_range=(-1, 1))

@@ -29,11 +29,7 @@ class CheckConfig(Callback):
 
 
 def check_run(config: DictConfig) -> None:
-    """Check one run, then make its folder and own it.
-
-    Raises:
-        UserError: something is not allowed.
-    """
+    """Check one run, then make its folder and own it; a UserError says what is not allowed."""
     check_values(config)
     check_loggers(config)
     if config.resume is None:
@@ -43,10 +39,10 @@ def check_run(config: DictConfig) -> None:
 
 
 def check_folder(key: str, folder: str) -> None:
-    """Make a run folder, own it, and check that it is empty and can be written to.
+    """Make a run folder and own it.
 
     Raises:
-        ConfigError: it is not, or cannot.
+        ConfigError: it is not empty, or cannot be written to.
         InUseError: another process owns it.
     """
     check_writable(key, folder)
@@ -57,10 +53,9 @@ def check_folder(key: str, folder: str) -> None:
 
 
 def check_loggers(config: DictConfig) -> None:
-    """Check that a folder named for a logger or callback, other than the run's, can be written to.
+    """Raise a ConfigError where a folder named for a logger or callback cannot be written to.
 
-    Raises:
-        ConfigError: it cannot.
+    The run's own folder is not meant.
     """
     for group, place in (("logger", "save_dir"), ("callbacks", "dirpath")):
         for name, settings in config[group].items():
@@ -72,11 +67,7 @@ def check_loggers(config: DictConfig) -> None:
 
 
 def check_writable(key: str, folder: str) -> None:
-    """Check that a folder can be written to, or be made; it is not made.
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """Raise a ConfigError where a folder can neither be written to nor made; it is not made."""
     try:
         path = Path(folder).absolute()
         existing = next(each for each in (path, *path.parents) if each.exists())

@@ -95,12 +95,9 @@ def owner(path: Path) -> Identity | None:
 
 
 def may_live(folder: Path, process: Identity | None, has_locks: bool) -> bool:
-    """Whether the process that lock.json names may still work in the folder.
+    """Whether the process that lock.json names, if any, may still work in the folder.
 
-    Args:
-        folder: of the run or sweep.
-        process: what the file names; None for no process.
-        has_locks: whether this process now has the lock.
+    `has_locks` says whether this process now has the lock.
     """
     if process is None:
         return False

@@ -127,16 +127,13 @@ def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
 
 
 def check_override(key: str, path: str, override: Override, named: set[str]) -> None:
-    """Check an override that a run folder holds: it must be one that a stranger may have written.
+    """Raise a ConfigError for an override in a run folder that a stranger must not have written.
 
     Args:
         key: with which the folder was given.
         path: of the folder.
         override: one of the program's own keys.
         named: packages that the user names again as part of a `_target_`.
-
-    Raises:
-        ConfigError: it is not.
     """
     is_group = "." not in override.key_or_group or "/" in override.key_or_group
     reason = None
@@ -189,16 +186,12 @@ def check_resumed_run(config: DictConfig) -> None:
 
 
 def check_resumed_sweep(config: DictConfig, jobs: Iterable[DictConfig]) -> None:
-    """Own a sweep and check that it can continue: no job is complete with other settings.
+    """Own a sweep and check that none of its jobs to run is complete with other settings.
 
     Jobs may still run, for example on a cluster. They are waited for, see `sweep.run_job`.
 
-    Args:
-        config: of the sweep.
-        jobs: those that are not complete.
-
     Raises:
-        ConfigError: it cannot.
+        ConfigError: one is.
         InUseError: another process owns it.
     """
     path = config.sweep.resume
@@ -216,10 +209,9 @@ def check_resumed_sweep(config: DictConfig, jobs: Iterable[DictConfig]) -> None:
 
 
 def check_place(key: str, path: str, folder: str) -> None:
-    """Check that what is resumed is the folder that is written to.
+    """Raise a ConfigError where what is resumed is not the folder that is written to.
 
-    Raises:
-        ConfigError: it is not, since the key was not given on the command line.
+    The key was not given on the command line.
     """
     if Path(path).absolute() != Path(folder).absolute():
         raise ConfigError(key, path, "must be given on the command line")
@@ -236,22 +228,14 @@ def is_complete(folder: Path) -> bool:
 
 
 def complete_settings(sweep_folder: Path) -> set[frozenset[tuple[str, Any]]]:
-    """The settings of each complete run of a sweep, under whatever name, see `flat_settings`.
-
-    Raises:
-        DataError: one is damaged.
-    """
+    """The settings of each complete run of a sweep, under whatever name, see `flat_settings`."""
     folders = [file.parent for file in sorted(sweep_folder.rglob("metrics.json"))]
     runs = [read_config(folder / "config.yaml") for folder in folders if is_complete(folder)]
     return {frozenset(flat_settings(each).items()) for each in runs}
 
 
 def changed_settings(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """The settings in which a run folder's config.yaml differs, then and now, by key.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """The settings in which a run folder's config.yaml differs, then and now, by key."""
     file = folder / "config.yaml"
     if not file.is_file():
         return {}

@@ -66,11 +66,7 @@ def replace_text(path: Path, content: str) -> None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Replace a run's status.json as a whole; on a full disk, write over the old content.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Replace a run's status.json as a whole; on a full disk, write over the old content."""
     content = json.dumps(asdict(status), indent=2) + "\n"
     try:
         replace_text(folder / FILE, content)
@@ -96,9 +92,7 @@ def read_status(folder: Path) -> Status:
 def is_alive(process: Identity, written: float) -> bool:
     """Whether the process of a run exists; where that cannot be seen, whether it wrote lately.
 
-    Args:
-        process: of a running run.
-        written: time of its last heartbeat, in seconds since 1970.
+    The time of its last heartbeat is in seconds since 1970.
     """
     alive = exists(process)
     return time.time() - written < SILENCE if alive is None else alive

@@ -92,9 +92,6 @@ def check_sweep(config: DictConfig, jobs: Grid | None) -> None:
     Args:
         config: of the sweep.
         jobs: those to run; None where they are not known.
-
-    Raises:
-        ConfigError: something is not allowed.
     """
     checked = [config] if jobs is None else jobs
     for job in checked:
@@ -119,11 +116,7 @@ def check_sweep(config: DictConfig, jobs: Grid | None) -> None:
 
 
 def check_different(jobs: Grid) -> None:
-    """Check that each job of a sweep has a folder of its own.
-
-    Raises:
-        ConfigError: two jobs have the same settings, and so the same folder.
-    """
+    """Raise a ConfigError where jobs of a sweep have the same settings, and so the same folder."""
     folders = Counter(job.hydra.sweep.subdir for job in jobs)
     for folder, count in folders.items():
         if count > 1:
@@ -144,12 +137,9 @@ def parallel_jobs(config: DictConfig, num_jobs: int) -> int:
 
 
 def check_threads(config: DictConfig, num_parallel: int) -> None:
-    """Check that parallel jobs together have no more threads than there are cores.
+    """Raise a ConfigError where parallel jobs together have more threads than there are cores.
 
     Where `num_threads` is null, OMP_NUM_THREADS gives each job its share of the cores.
-
-    Raises:
-        ConfigError: they have more.
     """
     if num_parallel <= 1:
         return
@@ -388,13 +378,7 @@ def has_report(folder: Path, metric: str) -> bool:
 
 
 def write_report(folder: Path, metric: str, num_missing: int) -> None:
-    """Write and print the report, where a job of the sweep has started.
-
-    Args:
-        folder: of the sweep.
-        metric: that is compared.
-        num_missing: jobs that have no folder.
-    """
+    """Write and print the report; some jobs may be missing, without a folder."""
     from sgan_lab.report import page as report
 
     num_finished = num_runs = 0

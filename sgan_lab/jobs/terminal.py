@@ -50,12 +50,7 @@ class JobsProgress:
 
 
 def print_result(metrics: dict[str, Any], folder: Path) -> None:
-    """The closing table of a run.
-
-    Args:
-        metrics: the content of metrics.json.
-        folder: of the run.
-    """
+    """The closing table of a run, from the content of metrics.json."""
     table = Table(title="Result", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a folder is to be copied, so never cut

@@ -126,11 +126,7 @@ class Conv9Discriminator(nn.Module):
         return self.last(self.features(images))
 
     def initialize(self, images: Tensor) -> None:
-        """Data-dependent initialization, see `initialize_on_data`; logits have deviation 0.1.
-
-        Args:
-            images: (N, channels, height, width) in [-1, 1].
-        """
+        """As `MLPDiscriminator.initialize`; logits have deviation 0.1."""
         initialize_on_data([*self.hidden, self.last], images, last_std=0.1)
 
 

@@ -68,13 +68,7 @@ def initialize_on_data(layers: Iterable[nn.Module], x: Tensor, last_std: float =
 
 
 def norm_of_batch(kind: type[nn.Module], features: int, train_gain: bool) -> nn.Module:
-    """Batch normalization that is always by the batch's own mean and variance.
-
-    Args:
-        kind: torch's class.
-        features: units or channels.
-        train_gain: see `MLPGenerator`.
-    """
+    """Batch normalization of a kind that is always by the batch's own mean and variance."""
     norm = kind(features, eps=1e-6, track_running_stats=False)
     if train_gain:
         nn.init.uniform_(norm.weight)
@@ -152,9 +146,5 @@ class MLPDiscriminator(nn.Module):
         return self.last(self.features(images))
 
     def initialize(self, images: Tensor) -> None:
-        """Data-dependent initialization, see `initialize_on_data`.
-
-        Args:
-            images: (N, channels, height, width) in [-1, 1].
-        """
+        """Data-dependent initialization on images in [-1, 1], see `initialize_on_data`."""
         initialize_on_data([*self.hidden, *self.last], (images.flatten(1) + 1) / 2)

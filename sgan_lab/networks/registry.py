@@ -55,16 +55,7 @@ def make_discriminator(
 
 
 def check_size(image_shape: tuple[int, int, int], least_side: int, name: str) -> None:
-    """Check that images are not too small for a network.
-
-    Args:
-        image_shape: (channels, height, width) of an image.
-        least_side: pixels that height and width must have.
-        name: of the network, for the message.
-
-    Raises:
-        ConfigError: they are.
-    """
+    """Raise a ConfigError where height or width has fewer pixels than a network needs."""
     _, *size = image_shape
     if min(size) < least_side:
         allowed = f"makes images too small for {name}: {least_side} pixels at least"

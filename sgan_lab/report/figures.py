@@ -140,8 +140,7 @@ def draw_groups(axes: Axes, table: pd.DataFrame, key: str) -> None:
 def curves_figure(curves: dict[str, pd.DataFrame]) -> Figure:
     """Learning curves: a panel a scalar, a line a group with the range of its runs as a band.
 
-    Args:
-        curves: by name of the group, see `events.mean_curves`.
+    By name of the group, see `events.mean_curves`.
     """
     scalars = list(dict.fromkeys(itertools.chain(*(table.scalar for table in curves.values()))))
     columns = min(3, len(scalars))

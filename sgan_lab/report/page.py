@@ -94,18 +94,10 @@ class Section(NamedTuple):
 
 
 def write_report(runs: pd.DataFrame, folder: Path, metric: str = "accuracy") -> None:
-    """Write the report over some runs into a folder, at once as a whole.
+    """Write the report over some runs into a folder, which exists, at once as a whole.
 
     It is report.html, one page that opens offline; report.md with figures/; and runs.csv,
     summary.csv and, where there are two models on equal seeds, differences.csv.
-
-    Args:
-        runs: see `runs.read_runs`.
-        folder: for the report; it exists.
-        metric: the name of the metric that is compared.
-
-    Raises:
-        OSError: it cannot be written.
     """
     tables = {"runs": runs, "summary": summarize(runs, metric)}
     differences = paired_differences(runs, metric)

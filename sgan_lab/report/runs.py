@@ -139,11 +139,7 @@ def read_results(metrics: dict[str, Any]) -> dict[str, float | str]:
 
 
 def check_confusion(metrics: dict[str, Any]) -> None:
-    """Check the confusion matrix of a fold, see `report.cross_validation`.
-
-    Raises:
-        ValueError: it is none of the classes.
-    """
+    """Raise a ValueError unless a fold has counts of all classes, see `report.cross_validation`."""
     size, rows = len(metrics["test_class_accuracy"]), metrics["test_confusion"]
     counts = [count for row in rows for count in row]
     is_square = len(rows) == size and all(len(row) == size for row in rows)

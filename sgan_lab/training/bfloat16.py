@@ -19,11 +19,7 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def check_bfloat16(algorithm: Algorithm, device: torch.device) -> None:
-    """Check that an algorithm trains well with `BFloat16`, and faster than without.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """Raise a ConfigError unless `BFloat16` trains an algorithm well, and faster than without."""
     reason = None
     if not isinstance(algorithm, SGAN):
         reason = f"is for the SGANs, not for {type(algorithm).__name__}"
@@ -75,13 +71,7 @@ class BFloat16(Precision):
     def forward(
         self, layer: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor
     ) -> Tensor:
-        """The output of a layer.
-
-        Args:
-            layer: with weights.
-            forward: of its class.
-            inputs: of the layer.
-        """
+        """The output of a layer with weights; `forward` is that of its class."""
         if not self.in_step:
             return forward(inputs)
         inputs, weight = inputs.bfloat16(), layer.weight.bfloat16()

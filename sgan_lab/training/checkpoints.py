@@ -171,16 +171,7 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 
 def check_classes(checkpoint: Path, trained: Sequence[str], class_names: Sequence[str]) -> None:
-    """Check that data have the classes that a checkpoint was trained on, in the same order.
-
-    Args:
-        checkpoint: to continue from.
-        trained: its classes.
-        class_names: of the data.
-
-    Raises:
-        DataError: they have others.
-    """
+    """Raise a DataError where data have other classes than a checkpoint, or in another order."""
     if list(trained) == list(class_names):
         return
     differences = {

@@ -102,12 +102,9 @@ class Failures(Callback):
         return variance < LEAST_VARIANCE * real_variance
 
     def compare_frequencies(self, algorithm: Algorithm) -> None:
-        """Warn where predicted classes are not as frequent as labeled ones.
+        """Warn where predicted classes are not as frequent as labeled ones, after training.
 
         Both are counts of labels, plus one: of a class with one label, none may be predicted.
-
-        Args:
-            algorithm: after training.
         """
         images = self.unlabeled(FREQUENCY_SAMPLE).to(algorithm.device)
         if len(images) == 0 or algorithm.global_step < FEWEST:

@@ -64,11 +64,7 @@ class History(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Have no checkpoint written of training that has diverged.
-
-        Raises:
-            NonFiniteLossError: a value of this interval is infinite or not a number.
-        """
+        """Raise a NonFiniteLossError: no checkpoint is written of training that has diverged."""
         self._check_finite(trainer, self._interval_start)
 
     def on_train_batch_end(
@@ -79,11 +75,7 @@ class History(Callback):
         self._rows.append(torch.stack([outputs[name] for name in self.names]))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Read an interval back, check it and log it.
-
-        Raises:
-            NonFiniteLossError: a value is infinite or not a number.
-        """
+        """Read an interval back, check it and log it; NonFiniteLossError where it has diverged."""
         self._read_back()
         start, last = self._interval_start, len(self.values)
         self.interval_ends.append(last)

@@ -20,21 +20,13 @@ class Interruption(Callback):
         self.received: int | None = None
 
     def receive(self, signal_number: int, _: FrameType | None) -> None:
-        """Handle a signal.
-
-        Raises:
-            Interrupted: it is SIGINT, and not the first one.
-        """
+        """Handle a signal; Interrupted where it is SIGINT, and not the first one."""
         if self.received and signal_number == signal.SIGINT:
             raise Interrupted(signal_number)
         self.received = self.received or signal_number
 
     def end_if_received(self) -> None:
-        """End training if a signal has come.
-
-        Raises:
-            Interrupted: one has.
-        """
+        """Raise Interrupted if a signal has come."""
         if self.received:
             raise Interrupted(self.received)
 

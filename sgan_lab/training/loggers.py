@@ -19,13 +19,9 @@ RECORD_ID = {"WandbLogger": "id", "MLFlowLogger": "run_id"}
 def make_loggers(config: DictConfig, folder: Path, start: int) -> list[Logger]:
     """The loggers of a run.
 
-    Those of TensorBoard and CSV drop what an earlier process logged after `start`. Those of W&B and
-    MLflow go on with the record whose id is in the run folder.
-
-    Args:
-        config: of the run.
-        folder: of the run.
-        start: the last iteration that is not trained again.
+    Those of TensorBoard and CSV drop what an earlier process logged after `start`, the last
+    iteration that is not trained again. Those of W&B and MLflow go on with the record whose id is
+    in the run folder.
 
     Raises:
         DataError: an earlier CSV file is damaged.
@@ -53,8 +49,7 @@ def make_loggers(config: DictConfig, folder: Path, start: int) -> list[Logger]:
 def keep_rows(logger: CSVLogger, start: int) -> None:
     """Have a CSVLogger go on with the rows of an earlier process; it would delete them.
 
-    Raises:
-        DataError: they cannot be read.
+    A DataError says that they cannot be read.
     """
     file = Path(logger.log_dir, "metrics.csv")
     try:

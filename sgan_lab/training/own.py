@@ -37,9 +37,7 @@ def is_own(target: str) -> bool:
 def own_errors(config: DictConfig, folder: Path) -> Iterator[None]:
     """Turn an error that code of the user's own has raised into one line, which names the place.
 
-    Args:
-        config: of the run, which names that code.
-        folder: of the run; its run.log gets the traceback.
+    The run.log in the folder of the run gets the traceback.
 
     Raises:
         UserError: there is such an error, or Lightning has refused its arguments.
@@ -116,11 +114,7 @@ def check_algorithm(
 
 
 class CheckStep(Callback):
-    """Checks what the training step of a model of the user's own returns.
-
-    Args:
-        target: the dotted name of its class.
-    """
+    """Checks what the training step of a model of the user's own returns, by its class's name."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -129,11 +123,7 @@ class CheckStep(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, *_: object
     ) -> None:
-        """Check one iteration.
-
-        Raises:
-            ConfigError: it is no dict of scalars, besides the loss, or has other names than before.
-        """
+        """Raise a ConfigError for what is no dict of scalars, or has other names than before."""
         names = set(outputs) - {"loss"} if isinstance(outputs, dict) else set()
         self.names = self.names or names
         if not names or names != self.names or not all(map(is_scalar, outputs.values())):

@@ -16,21 +16,15 @@ from pytorch_lightning.utilities import rank_zero_only
 def set_rank(rank: int) -> None:
     """Set the rank of this process, which Lightning has read from RANK, SLURM_PROCID or the like.
 
-    Also silence its advice to use srun, which it gives once more when training begins.
-
-    Args:
-        rank: 0 for the only or the first process of a run.
+    It is 0 for the only or the first process of a run. Also silence Lightning's advice to use srun,
+    which it gives once more when training begins.
     """
     rank_zero_only.rank = rank
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
 
 
 def environment(trainer: DictConfig) -> dict[str, Any]:
-    """Arguments of the Trainer by which it looks for no batch system; none where the user chose.
-
-    Args:
-        trainer: the other arguments.
-    """
+    """Arguments of the Trainer by which it looks for no batch system; none where the user chose."""
     if "plugins" in trainer or trainer.get("num_nodes", 1) != 1:
         return {}
     return {"plugins": [LightningEnvironment()]}

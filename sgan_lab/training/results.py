@@ -142,12 +142,7 @@ def log_results(
 ) -> None:
     """Log the metrics on the test images; in TensorBoard, also confusion matrix and HParams.
 
-    Args:
-        loggers: of the run.
-        config: of the run.
-        data: what it was trained on.
-        test: the evaluation of the test images.
-        iteration: the last one.
+    The iteration is the last one.
     """
     values = {f"test/{name}": value for name, value in scalars(measure(test)).items()}
     for logger in loggers:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sgan_lab.networks.layers import Dropout
+from sgan_lab.networks.layers import Dropout, FeatureNetwork
 from sgan_lab.networks.mlp import GaussianNoise
 from sgan_lab.networks.registry import check_size
 
@@ -11,19 +11,15 @@ SLOPE = 0.1  # of the leaky ReLU
 LEAST_SIDE = 12  # pixels: a 3x3 convolution without padding follows two poolings
 
 
-class Conv13Discriminator(nn.Module):
+class Conv13Discriminator(FeatureNetwork):
     """The network of Laine and Aila 2017, Temporal Ensembling, table 5; 3.1 million weights.
 
     As in Tarvainen and Valpola 2017 and as the large network of Miyato et al. 2018, batch
     normalization stands in the place of weight normalization and mean-only batch normalization,
     which have to be initialized on data.
 
-    Args:
-        image_shape: (channels, height, width) of an image; height and width at least 12.
-        num_classes: number of classes.
-
     Raises:
-        ConfigError: images are smaller.
+        ConfigError: height or width is below 12.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -54,10 +50,6 @@ class Conv13Discriminator(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to the last hidden layer (N, 128)."""
         return self.layers(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))
 
 
 def convolution(

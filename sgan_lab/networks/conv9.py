@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sgan_lab.networks.layers import Dropout
+from sgan_lab.networks.layers import Dropout, FeatureNetwork
 from sgan_lab.networks.mlp import (
     direction_of,
     initialize_on_data,
@@ -79,18 +79,14 @@ class Conv9Generator(nn.Module):
         return self.layers(noise)[..., :height, :width]
 
 
-class Conv9Discriminator(nn.Module):
+class Conv9Discriminator(FeatureNetwork):
     """Class logits of images; nine weight-normalized convolutions, 1.4 million weights.
 
     `initialize` sets the scales of hidden layers, which are not trained. Without it they keep the
     variance of the features, as He et al. 2015 do.
 
-    Args:
-        image_shape: (channels, height, width) of an image; height and width at least 9.
-        num_classes: number of classes.
-
     Raises:
-        ConfigError: images are smaller.
+        ConfigError: height or width is below 9.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -120,10 +116,6 @@ class Conv9Discriminator(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to the last hidden layer (N, 192)."""
         return self.hidden(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))
 
     def initialize(self, images: Tensor) -> None:
         """As `MLPDiscriminator.initialize`; logits have deviation 0.1."""

@@ -40,10 +40,7 @@ class SameConv2d(nn.Conv2d):
 class SameConvTranspose2d(nn.ConvTranspose2d):
     """The transpose of `SameConv2d`: 3x3, stride 2, doubles an image up to a given size.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        size: (height, width) of the output; the input is (ceil(height/2), ceil(width/2)).
+    The size is (height, width) of the output; the input is (ceil(height/2), ceil(width/2)).
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
@@ -148,3 +145,16 @@ def initialize_like_keras(module: nn.Module) -> None:
 def batch_norm(channels: int) -> nn.BatchNorm2d:
     """Batch normalisation with Keras's constants."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class FeatureNetwork(nn.Module):
+    """A classifier whose last layer, `last`, makes the logits of what `features` returns.
+
+    Args:
+        image_shape: (channels, height, width) of an image.
+        num_classes: number of classes.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
+        return self.last(self.features(images))

@@ -54,11 +54,7 @@ def discretized_logistic_mixture(
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer whose connections are those of a mask (section 4 of the paper).
-
-    Args:
-        mask: (out_features, in_features), true where there is a connection.
-    """
+    """A linear layer with the connections of a mask (out_features, in_features), section 4."""
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
@@ -108,14 +104,10 @@ class MADE(nn.Module):
 
 
 def fit(made: MADE, data: SemiSupervisedData, epochs: int) -> None:
-    """Maximize the mean log-density of images, with Adam and a learning rate that falls to zero.
+    """Maximize the mean log-density of unlabeled images, on the device of the model.
 
-    Logs a line after each epoch.
-
-    Args:
-        made: the density model; its weights need no gradient afterwards.
-        data: whose unlabeled images it is trained on, on the device of the model.
-        epochs: passes over these images.
+    With Adam and a learning rate that falls to zero. Logs a line after each epoch. The weights need
+    no gradient afterwards.
     """
     images = data.unlabeled_images
     made.requires_grad_(True)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from sgan_lab.networks.layers import FeatureNetwork
+
 
 def weight_normalized(layer: nn.Module, train_scale: bool, dim: int = 0) -> nn.Module:
     """A layer of weights g v / ||v|| for each unit (Salimans and Kingma 2016), g = 1 and no bias.
 
-    Args:
-        layer: with weights and biases.
-        train_scale: whether g is trained, or only `initialize_on_data` sets it.
-        dim: of the weights, that of the units.
+    The units are a dimension of the weights. Either g is trained, or only `initialize_on_data` sets
+    it.
     """
     layer = weight_norm(layer, dim=dim)
     scale = scale_of(layer)
@@ -115,13 +115,8 @@ class MLPGenerator(nn.Module):
         return self.layers(noise) * 2 - 1
 
 
-class MLPDiscriminator(nn.Module):
-    """Class logits of images; the classifier that training is about.
-
-    Args:
-        image_shape: (channels, height, width) of an image.
-        num_classes: number of classes.
-    """
+class MLPDiscriminator(FeatureNetwork):
+    """Class logits of images; the classifier that training is about."""
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -140,10 +135,6 @@ class MLPDiscriminator(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to the last hidden layer (N, 250)."""
         return self.hidden((images.flatten(1) + 1) / 2)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))
 
     def initialize(self, images: Tensor) -> None:
         """Data-dependent initialization on images in [-1, 1], see `initialize_on_data`."""

@@ -3,17 +3,20 @@
 import torch
 from torch import Tensor, nn
 
-from sgan_lab.networks.layers import KERNEL, LEAKY_SLOPE, Dropout, initialize_like_keras
+from sgan_lab.networks.layers import (
+    KERNEL,
+    LEAKY_SLOPE,
+    Dropout,
+    FeatureNetwork,
+    initialize_like_keras,
+)
 
 
-class PoolingDiscriminator(nn.Module):
+class PoolingDiscriminator(FeatureNetwork):
     """A discriminator that classifies better than the tutorial's, in 1.3 times the time.
 
     Its first two convolutions see 5x5 pixels, and max pooling halves images instead of strides.
-
-    Args:
-        image_shape: (channels, height, width) of an image; height and width at least 4.
-        num_classes: number of classes.
+    Height and width are at least 4.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -39,7 +42,3 @@ class PoolingDiscriminator(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to the last hidden layer, flat."""
         return self.convolutions(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))

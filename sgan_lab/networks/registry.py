@@ -14,6 +14,7 @@ from sgan_lab.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
+LEAST_SIDE = 4  # pixels of an image's height and width, of all networks
 DISCRIMINATORS = {
     "strided": "sgan_lab.networks.tutorial.Discriminator",
     "pooling": "sgan_lab.networks.pooling.PoolingDiscriminator",

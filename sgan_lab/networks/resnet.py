@@ -9,19 +9,15 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from sgan_lab.errors import ConfigError
+from sgan_lab.networks.layers import FeatureNetwork
 
 LEAST_SIDE = 64  # pixels, to which smaller images are enlarged: the network divides sides by 32
 # Of red, green and blue from 0 to 1, in ImageNet's images.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ResNet18(nn.Module):
-    """Class logits of images; 11 million weights (He et al. 2016).
-
-    Args:
-        image_shape: (channels, height, width) of an image; gray ones are taken for color.
-        num_classes: number of classes.
-    """
+class ResNet18(FeatureNetwork):
+    """Class logits of images, gray ones taken for color; 11 million weights (He et al. 2016)."""
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -40,10 +36,6 @@ class ResNet18(nn.Module):
             images = F.interpolate(images, scale_factor=self.enlarging, mode="bilinear")
         return self.layers(((images + 1) / 2 - self.mean) / self.std).flatten(1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))
-
     def load(self, path: Path) -> None:
         """Take over all weights but the last layer's from a file of torchvision's; no code is run.
 
@@ -55,7 +47,6 @@ class ResNet18(nn.Module):
             del weights["fc.weight"], weights["fc.bias"]
             self.layers.load_state_dict(weights)
         except Exception as error:  # other files each fail in their own way
-            allowed = (
-                f"must be a file of torchvision's weights of resnet18 ({type(error).__name__})"
-            )
+            kind = type(error).__name__
+            allowed = f"must be a file of torchvision's weights of resnet18 ({kind})"
             raise ConfigError("model.weights", str(path), allowed) from error

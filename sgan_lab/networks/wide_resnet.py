@@ -5,18 +5,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from sgan_lab.networks.layers import FeatureNetwork
+
 SLOPE = 0.1  # of the leaky ReLU
 WIDTHS = (16, 32, 64, 128)  # 2 times those of Zagoruyko and Komodakis 2016, but for the first
 BLOCKS = 4  # of each width: 28 layers
 
 
-class WideResNet(nn.Module):
-    """WRN-28-2, with leaky ReLUs; 1.5 million weights (Zagoruyko and Komodakis 2016).
-
-    Args:
-        image_shape: (channels, height, width) of an image.
-        num_classes: number of classes.
-    """
+class WideResNet(FeatureNetwork):
+    """WRN-28-2, with leaky ReLUs; 1.5 million weights (Zagoruyko and Komodakis 2016)."""
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -40,10 +37,6 @@ class WideResNet(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, channels, height, width) in [-1, 1] to the last hidden layer (N, 128)."""
         return self.layers(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, channels, height, width) in [-1, 1] to logits (N, classes)."""
-        return self.last(self.features(images))
 
 
 class Block(nn.Module):

@@ -38,9 +38,8 @@ def described(jobs: dict[str, str]) -> str:
     """Jobs that Slurm has, and how to cancel them, as a text of one line."""
     states = Counter(jobs.values())
     counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-    return (
-        f"Slurm still has jobs of this sweep ({counts}). To cancel them: scancel {' '.join(jobs)}"
-    )
+    ids = " ".join(jobs)
+    return f"Slurm still has jobs of this sweep ({counts}). To cancel them: scancel {ids}"
 
 
 def wait_for_jobs(folder: Path) -> None:

@@ -16,12 +16,9 @@ held: list[IO[str]] = []  # the open file of the GPU that this process has taken
 
 
 def choose_gpu(trainer: DictConfig) -> None:
-    """Have this process see one GPU only, where there are several and its run uses one.
+    """Have this process see one GPU only, where there are several and its Trainer uses one.
 
     Call it before CUDA is asked for.
-
-    Args:
-        trainer: the arguments of the Trainer.
     """
     import torch
 
@@ -39,9 +36,8 @@ def choose_gpu(trainer: DictConfig) -> None:
 def take_gpu(gpus: Sequence[str], locks: Path = LOCKS) -> str:
     """Take the GPU that the fewest other runs have taken; it is free again when this process ends.
 
-    Args:
-        gpus: names, such as "0", of which the first free one is taken.
-        locks: folder for a file of each GPU and each run that shares it.
+    Of equals it is the first by name, such as "0". The folder holds a file of each GPU and each run
+    that shares it.
     """
     locks.mkdir(mode=0o700, exist_ok=True)
     shares = ((gpu, locks / f"{gpu}.{share}") for share in itertools.count() for gpu in gpus)

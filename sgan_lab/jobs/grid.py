@@ -16,12 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 class Grid:
-    """The jobs of a grid; iterate over their configurations, each valid until the next.
-
-    Args:
-        config: of the sweep.
-        loader: composes configurations.
-        overrides: of the sweep.
+    """The jobs of a sweep's grid; iterate over their configurations, each valid until the next.
 
     Attributes:
         jobs: the overrides of each job, as on a command line.

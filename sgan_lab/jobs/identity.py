@@ -6,13 +6,15 @@ it. On Linux the start time and the boot id are compared too; elsewhere only num
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
+Made = TypeVar("Made")
 PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """A process.
 
@@ -33,8 +35,21 @@ class Identity:
 
 def this_process() -> Identity:
     """The identity of this process."""
-    pid = os.getpid()
-    return Identity(platform.node(), pid, start_time(pid) or 0, boot_id(), namespace())
+    return Identity(
+        host=platform.node(),
+        pid=os.getpid(),
+        started=start_time(os.getpid()) or 0,
+        boot=boot_id(),
+        namespace=namespace(),
+    )
+
+
+def checked(values: dict[str, Any], kind: type[Made]) -> Made:
+    """What a JSON file holds of a dataclass; a TypeError where a value is of another type."""
+    made = kind(**values)
+    if not all(isinstance(getattr(made, each.name), each.type) for each in fields(kind)):
+        raise TypeError("a value is of another type")
+    return made
 
 
 def boot_id() -> str:

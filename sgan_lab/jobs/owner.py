@@ -21,7 +21,7 @@ from typing import IO
 
 from sgan_lab.errors import InUseError
 from sgan_lab.jobs import status
-from sgan_lab.jobs.identity import Identity, exists, is_here, this_process
+from sgan_lab.jobs.identity import Identity, checked, exists, is_here, this_process
 
 FILE = "lock.json"
 WATCH = 60  # seconds without a heartbeat after which an old one is the last; NFS shows it that late
@@ -45,7 +45,8 @@ def own(folder: Path) -> None:
     if is_locked is False or may_live(folder, owner(path), has_locks=is_locked is True):
         file.close()
         raise InUseError(refusal(folder, owner(path)))
-    content = json.dumps(asdict(this_process()) | {"since": now()}, indent=2) + "\n"
+    since = datetime.now().astimezone().isoformat(timespec="seconds")  # for people
+    content = json.dumps(asdict(this_process()) | {"since": since}, indent=2) + "\n"
     if is_locked:
         file.truncate(0)
         file.write(content)
@@ -60,11 +61,9 @@ def own(folder: Path) -> None:
 
 
 def open_locked(path: Path) -> tuple[IO[str], bool | None]:
-    """Open lock.json and lock it.
+    """Open lock.json and lock it; also returns whether this process has locked it.
 
-    Returns:
-        The file, and whether it is locked by this process: True, False where another process has
-        locked it, None where the file system has no locks.
+    That is False where another process has, and None where the file system has no locks.
     """
     while True:
         file = path.open("a+")
@@ -87,11 +86,9 @@ def owner(path: Path) -> Identity | None:
     """The process that a lock.json names; None where there is none or it cannot be read."""
     try:
         content = json.loads(path.read_text())
-        process = Identity(**{each.name: content[each.name] for each in fields(Identity)})
+        return checked({each.name: content[each.name] for each in fields(Identity)}, Identity)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    is_valid = all(isinstance(getattr(process, each.name), each.type) for each in fields(Identity))
-    return process if is_valid else None
 
 
 def may_live(folder: Path, process: Identity | None, has_locks: bool) -> bool:
@@ -129,15 +126,8 @@ def has_heartbeat(folder: Path) -> bool:
 def refusal(folder: Path, process: Identity | None) -> str:
     """The message for a second process that wants a folder."""
     who = f"process {process.pid} on {process.host}" if process else "another process"
-    return (
-        f"{folder} is in use by {who}. If that process is gone, delete {folder / FILE} and try"
-        " again."
-    )
-
-
-def now() -> str:
-    """This moment, for people."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    file = folder / FILE
+    return f"{folder} is in use by {who}. If that process is gone, delete {file} and try again."
 
 
 def descriptors(folder: Path) -> list[int]:
@@ -164,14 +154,10 @@ def release_all() -> None:
 
 @contextlib.contextmanager
 def owned(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Own a folder for a while.
-
-    Args:
-        folder: of a run.
-        wait: for another process that owns it, until it has ended.
+    """Own the folder of a run for a while.
 
     Raises:
-        InUseError: another process owns it, and it is not to be waited for.
+        InUseError: another process owns it, and its end is not to be waited for.
     """
     while True:
         try:

@@ -95,13 +95,10 @@ def start(folder: Path, prefix: str) -> BaseProcess:
 
 
 def wait(process: BaseProcess, is_worker: bool) -> int:
-    """Wait for a process; end it before where a signal comes or this one's parent is gone.
+    """Wait for a process, and return its exit status.
 
-    A launcher's worker outlives the `kill -9` of its sweep; its job does not, see
-    `worker.end_with_starter`.
-
-    Returns:
-        The exit status.
+    End it before where a signal comes or this one's parent is gone. A launcher's worker outlives
+    the `kill -9` of its sweep; its job does not, see `worker.end_with_starter`.
 
     Raises:
         Interrupted: a signal came. The handler of a launcher runs first; submitit's has the job

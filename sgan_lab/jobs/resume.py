@@ -89,9 +89,8 @@ def completed(key: str, path: str, given: Sequence[str], config_dir: str | None)
             [parser.parse_override(text) for text in each] for each in (task, of_hydra)
         )
     except Exception as error:  # whatever has become of the file
-        raise ConfigError(
-            key, path, f"must be the folder of a {kind}: {file} cannot be read"
-        ) from error
+        allowed = f"must be the folder of a {kind}: {file} cannot be read"
+        raise ConfigError(key, path, allowed) from error
     parsed = [parser.parse_override(text) for text in given]
     again = {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
     named = {str(value).split(".")[0] for _, value in code_names(contents(parsed))}
@@ -110,11 +109,16 @@ def completed(key: str, path: str, given: Sequence[str], config_dir: str | None)
     if missing:
         text = shlex.join(missing)
         print(f"Not taken over from the earlier {kind}: {text}; give it again.", file=sys.stderr)
-    quoted = QuotedString(path.replace("${", r"\${"), Quote.single).with_quotes()
     folder = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
-    ours = {"hydra.mode": "MULTIRUN" if is_sweep else "RUN", folder: quoted, key: quoted}
+    ours = {"hydra.mode": "MULTIRUN" if is_sweep else "RUN"}
+    ours |= dict.fromkeys([folder, key], quoted(path))
     kept += [text for name, text in again.items() if name not in ours]
     return kept + [f"{name}={value}" for name, value in ours.items()]
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override, as it is."""
+    return QuotedString(text.replace("${", r"\${"), Quote.single).with_quotes()
 
 
 def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
@@ -129,11 +133,8 @@ def contents(overrides: Sequence[Override]) -> Iterator[tuple[str, Any]]:
 def check_override(key: str, path: str, override: Override, named: set[str]) -> None:
     """Raise a ConfigError for an override in a run folder that a stranger must not have written.
 
-    Args:
-        key: with which the folder was given.
-        path: of the folder.
-        override: one of the program's own keys.
-        named: packages that the user names again as part of a `_target_`.
+    The folder was given as `key=path`; `named` are packages that the user names again as part of a
+    `_target_`.
     """
     is_group = "." not in override.key_or_group or "/" in override.key_or_group
     reason = None
@@ -201,11 +202,8 @@ def check_resumed_sweep(config: DictConfig, jobs: Iterable[DictConfig]) -> None:
         folder = Path(job.hydra.sweep.dir) / job.hydra.sweep.subdir
         changed = changed_settings(folder, job)
         if is_complete(folder) and changed:
-            raise ConfigError(
-                SWEEP,
-                path,
-                f"{folder.name} is complete with {described(changed)}; use a new folder",
-            )
+            differs = f"{folder.name} is complete with {described(changed)}; use a new folder"
+            raise ConfigError(SWEEP, path, differs)
 
 
 def check_place(key: str, path: str, folder: str) -> None:

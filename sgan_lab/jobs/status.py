@@ -9,11 +9,11 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from sgan_lab.jobs.identity import Identity, exists, this_process
+from sgan_lab.jobs.identity import Identity, checked, exists, this_process
 from sgan_lab.signals import Interrupted
 
 FILE = "status.json"
@@ -22,8 +22,8 @@ SILENCE = 120  # seconds without a write after which a run on another machine co
 
 
 @dataclass(frozen=True)
-class Status:
-    """State of a run.
+class Status(Identity):
+    """State of a run, and the process that runs it.
 
     Attributes:
         state: "running", "finished", "failed" or "interrupted"; `read_status` also returns "killed"
@@ -31,23 +31,12 @@ class Status:
         error: of a failed run its message, of an interrupted one the reason.
         iteration: of training, up to now.
         iterations: of the whole training; 0 before it has begun.
-        host, pid, started, boot, namespace: the process that runs it, see `Identity`.
     """
 
     state: str
     error: str | None = None
     iteration: int = 0
     iterations: int = 0
-    host: str = ""
-    pid: int = 0
-    started: int = 0
-    boot: str = ""
-    namespace: str = ""
-
-    @property
-    def process(self) -> Identity:
-        """The process that runs it."""
-        return Identity(self.host, self.pid, self.started, self.boot, self.namespace)
 
 
 def replace_text(path: Path, content: str) -> None:
@@ -78,12 +67,10 @@ def read_status(folder: Path) -> Status:
     """The state of a run; whether a running one was killed is found out."""
     try:
         written = (folder / FILE).stat().st_mtime
-        status = Status(**json.loads((folder / FILE).read_text()))
-        if not all(isinstance(getattr(status, each.name), each.type) for each in fields(status)):
-            raise TypeError("a value is of another type")
+        status = checked(json.loads((folder / FILE).read_text()), Status)
     except (OSError, ValueError, TypeError, RecursionError):
         return Status("unknown")
-    if status.state == "running" and not is_alive(status.process, written):
+    if status.state == "running" and not is_alive(status, written):
         error = "the process is gone without a result; was it killed?"
         return replace(status, state="killed", error=error)
     return status
@@ -101,11 +88,8 @@ def is_alive(process: Identity, written: float) -> bool:
 class StatusFile:
     """Keeps status.json while a run runs: `with StatusFile(folder, explain) as status: ...`.
 
-    Args:
-        folder: of the run.
-        explain: an error as a message for the user.
-
     Attributes:
+        explain: an error as a message for the user.
         progress: set it to a function that returns (iteration, iterations) once training begins.
     """
 
@@ -117,7 +101,7 @@ class StatusFile:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def _write(self, state: str, error: str | None = None) -> None:
-        status = Status(state, error, *self.progress(), *astuple(this_process()))
+        status = Status(state, error, *self.progress(), **asdict(this_process()))
         write_status(self.folder, status)
 
     def _beat(self) -> None:

@@ -75,11 +75,8 @@ def skip_complete(config: DictConfig, jobs: Grid | None) -> None:
         DataError: a run of the sweep is damaged.
     """
     if jobs is None:
-        raise ConfigError(
-            SWEEP,
-            config.sweep.resume,
-            "resumes grids only; this sweeper's own storage resumes its sweeps",
-        )
+        allowed = "resumes grids only; this sweeper's own storage resumes its sweeps"
+        raise ConfigError(SWEEP, config.sweep.resume, allowed)
     complete, number = complete_settings(Path(config.sweep.resume)), len(jobs)
     left = [frozenset(experiment_settings(job).items()) not in complete for job in jobs]
     jobs.jobs = list(itertools.compress(jobs.jobs, left))
@@ -87,22 +84,14 @@ def skip_complete(config: DictConfig, jobs: Grid | None) -> None:
 
 
 def check_sweep(config: DictConfig, jobs: Grid | None) -> None:
-    """Check all values of a sweep, then its folders.
-
-    Args:
-        config: of the sweep.
-        jobs: those to run; None where they are not known.
-    """
+    """Check all values of a sweep, then its folders; of unknown jobs (None) those that all have."""
     checked = [config] if jobs is None else jobs
     for job in checked:
         check_values(job)
     check_metric("sweep.metric", config.sweep.metric)
     if jobs is None and not config.data.num_validation:
-        raise ConfigError(
-            "data.num_validation",
-            config.data.num_validation,
-            "must be > 0 for a sweeper that chooses settings by the validation accuracy",
-        )
+        allowed = "must be > 0 for a sweeper that chooses settings by the validation accuracy"
+        raise ConfigError("data.num_validation", config.data.num_validation, allowed)
     for job in checked:
         check_threads(job, parallel_jobs(config, len(jobs or [])))
     if jobs is not None:
@@ -152,11 +141,8 @@ def check_threads(config: DictConfig, num_parallel: int) -> None:
         raise ConfigError(key, num_parallel, f"must be at most {cores}, the number of cores")
     limit = cores // num_parallel
     if config.num_threads is not None and config.num_threads > limit:
-        raise ConfigError(
-            "num_threads",
-            config.num_threads,
-            f"must be 1 to {limit} or null with {num_parallel} jobs at once on {cores} cores",
-        )
+        allowed = f"must be 1 to {limit} or null with {num_parallel} jobs at once on {cores} cores"
+        raise ConfigError("num_threads", config.num_threads, allowed)
     os.environ["OMP_NUM_THREADS"] = str(limit)
 
 
@@ -172,19 +158,11 @@ def clear(folder: Path) -> None:
 
 
 def run_job(config: DictConfig, folder: Path, number: int) -> dict[str, Any]:
-    """Run a job of a sweep in a process of its own, unless it is complete.
+    """Run a job of a sweep in a process of its own, unless it is complete; returns metrics.json.
 
     Where an earlier process still runs the job, a resumed sweep waits for it and takes its result.
     So does a job that Slurm has queued again, as after the failure of its node. A job that waited
     in a queue until another process had its run complete changes nothing.
-
-    Args:
-        config: of the job.
-        folder: of the job.
-        number: of the job, shown before its log lines.
-
-    Returns:
-        The content of metrics.json.
 
     Raises:
         InUseError: another process runs it, and is not waited for.
@@ -239,12 +217,9 @@ class Sweep(Callback):
 class SweepProgress(threading.Thread):
     """Shows the jobs of a sweep from their status.json: bars while they run, then a line each.
 
-    Args:
-        folder: of the sweep.
+    Attributes:
         num_jobs: to run; None where that is not known.
         metric: the name of the metric that is shown of a finished job.
-
-    Attributes:
         started: folder of each job that runs or has run.
         ended: state of each of them that has ended, by its folder.
     """

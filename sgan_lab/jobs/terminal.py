@@ -16,8 +16,7 @@ from sgan_lab.terminal import printable
 class JobsProgress:
     """A bar for each job of a sweep that runs, and above them the number of jobs that have ended.
 
-    Args:
-        num_jobs: to run; None where that is not known.
+    The number of jobs to run may be None, not known.
     """
 
     def __init__(self, num_jobs: int | None) -> None:

@@ -80,7 +80,7 @@ def test_every_state_is_told_and_only_finished_runs_have_a_result(tmp_path):
         "2_running": Status("running", None, 3, 8, **this),
         "10_failed": Status("failed", "loss is nan;\nstopped", 5, 8),
         "11_interrupted": Status("interrupted"),
-        "12_killed": Status("running", None, 4, 8, platform.node(), 2**22 + 1),
+        "12_killed": Status("running", None, 4, 8, host=platform.node(), pid=2**22 + 1),
     }
     for seed, (name, status) in enumerate(states.items()):
         write_status(make_run(tmp_path / name, "SGAN", 50, seed, 0.1 * seed), status)

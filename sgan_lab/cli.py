@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 
 from sgan_lab import __version__
+from sgan_lab.errors import UserError
 from sgan_lab.signals import end_at_once, handle_signals
 
 # By subcommand: its module, whose `main` reads sys.argv, and its line of help.
@@ -87,4 +88,7 @@ def main() -> None:
         hint = f"Did you mean {' or '.join(matches)}?" if matches else "See sgan-lab --help."
         sys.exit(f"sgan-lab has no command {command}. {hint}")
     sys.argv = [f"sgan-lab {command}", *arguments]  # the name in usage messages
-    import_module(COMMANDS[command][0]).main()
+    try:
+        import_module(COMMANDS[command][0]).main()
+    except (UserError, OSError) as error:
+        sys.exit(str(error))

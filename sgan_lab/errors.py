@@ -10,6 +10,11 @@ class UserError(Exception):
         return printable(super().__str__())
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, on one line; the name of its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class ConfigError(UserError):
     """A configuration value is not allowed; the message names key, value and what is allowed."""
 

@@ -17,7 +17,6 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
@@ -28,7 +27,7 @@ from sgan_lab.config.own import find_own_modules, trusted
 from sgan_lab.errors import ConfigError, DataError, UserError
 from sgan_lab.jobs import owner
 from sgan_lab.jobs.checks import check_run
-from sgan_lab.jobs.resume import complete_arguments
+from sgan_lab.jobs.resume import complete_arguments, quoted
 from sgan_lab.jobs.status import read_status
 from sgan_lab.run import run_single
 from sgan_lab.signals import Interrupted
@@ -236,8 +235,3 @@ def hydra_as_on_the_command_line() -> Iterator[None]:
         raise UserError(explain(error)) from error
     finally:
         GlobalHydra.instance().hydra = outer
-
-
-def quoted(text: str) -> str:
-    """A text as the value of an override, as it is."""
-    return QuotedString(text.replace("${", r"\${"), Quote.single).with_quotes()

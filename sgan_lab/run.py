@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from sgan_lab.config.checks import EXPLAINED, check_values, exit_on_error, explain
 from sgan_lab.config.files import CONFIG_PATH, with_own_files
 from sgan_lab.config.own import find_own_modules
-from sgan_lab.errors import UserError
+from sgan_lab.errors import UserError, reason
 from sgan_lab.jobs import owner, sweep, worker
 from sgan_lab.jobs.checks import CheckConfig
 from sgan_lab.jobs.process import run_in_process
@@ -150,8 +150,8 @@ def main() -> None:
             except Exception as error:  # of a damaged YAML file; YAML and Hydra have their own
                 if CheckConfig.has_passed or sweep.Sweep.running:  # it is of the run
                     raise
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise UserError(f"The configuration cannot be composed: {reason}") from error
+                what = f"The configuration cannot be composed: {reason(error)}"
+                raise UserError(what) from error
     except SystemExit as exit_:
         if full_error and exit_.__cause__:
             raise exit_.__cause__ from None

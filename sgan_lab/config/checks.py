@@ -38,30 +38,23 @@ def check_values(config: DictConfig) -> None:
     Raises:
         ConfigError: a value is not allowed, a mandatory one is missing, or a key is unknown.
     """
-    from sgan_lab.config.schema import (
-        BATCH_NORMALIZED,
-        CLASSES,
-        Model,
-        Root,
-        Trainer,
-        allowed,
-        matches,
-    )
+    from sgan_lab.config import schema
 
     late = [key for key in ("hydra", "logger", "callbacks") if key in config]  # resolved in a run
     early = OmegaConf.masked_copy(config, [key for key in config if key not in late])
     values = OmegaConf.to_container(early, resolve=True)
     values |= {key: OmegaConf.to_container(config)[key] for key in late if key != "hydra"}
-    check_settings(Root, values, "", values)
+    check_settings(schema.Root, values, "", values)
 
-    model = settings_of("model", "model", values["model"].get("_target_")) or Model
-    limits = BATCH_NORMALIZED if values["model"].get("generator") == "conv9" else model.limits
+    model = settings_of("model", "model", values["model"].get("_target_")) or schema.Model
+    is_conv9 = values["model"].get("generator") == "conv9"
+    limits = schema.BATCH_NORMALIZED if is_conv9 else model.limits
     for key, kind in (limits | data_limits(values["data"])).items():
-        value = OmegaConf.select(config, key, default=allowed)
-        if value is not allowed and not matches(value, kind):
-            raise ConfigError(key, value, f"must be {allowed(kind)}")
+        value = OmegaConf.select(config, key, default=schema)
+        if value is not schema and not schema.matches(value, kind):
+            raise ConfigError(key, value, f"must be {schema.allowed(kind)}")
     check_classes(values["data"])
-    for group in CLASSES:
+    for group in schema.CLASSES:
         several = group in ("logger", "callbacks")
         for key in [f"{group}.{name}" for name in values[group]] if several else [group]:
             settings = OmegaConf.select(config, key) if several else values[group]
@@ -76,8 +69,8 @@ def check_values(config: DictConfig) -> None:
         own_object("model.discriminator", values["model"]["discriminator"])
     check_callbacks(values)
     for name, value in values["trainer"].items():
-        if name in Trainer.in_place_of:
-            raise ConfigError(f"trainer.{name}", value, f"give {Trainer.in_place_of[name]} instead")
+        if other := schema.Trainer.in_place_of.get(name):
+            raise ConfigError(f"trainer.{name}", value, f"give {other} instead")
         if value != model.unsupported.get(name, value):
             reason = f"{model.__name__} steps its optimizers by itself, which excludes it"
             raise ConfigError(f"trainer.{name}", value, reason)
@@ -219,22 +212,16 @@ def check_classes(data: dict[str, Any]) -> None:
         names = [str(name) for name in chosen] if isinstance(chosen, list) else []
         if not len(set(names) & set(known.class_names)) == len(names) >= minimum:
             names = ", ".join(known.class_names)
-            raise ConfigError(
-                f"data.{key}",
-                chosen,
-                f"must be null or a list of {minimum} or more different classes of {names}",
-            )
+            allowed = f"must be null or a list of {minimum} or more different classes of {names}"
+            raise ConfigError(f"data.{key}", chosen, allowed)
     num_classes = len(data.get("classes") or known.class_names)
     split = data.get("labeled_split")
     for key in ("num_validation", "num_labeled"):
         value = data.get(key)
         balanced = key == "num_validation" or split in ("balanced", "random")
         if balanced and type(value) is int and 0 < value < num_classes:
-            raise ConfigError(
-                f"data.{key}",
-                value,
-                f"must be at least the number of classes ({num_classes}) to be balanced",
-            )
+            allowed = f"must be at least the number of classes ({num_classes}) to be balanced"
+            raise ConfigError(f"data.{key}", value, allowed)
 
 
 @contextmanager

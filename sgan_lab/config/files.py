@@ -12,7 +12,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
-from sgan_lab.errors import DataError
+from sgan_lab.errors import DataError, reason
 
 PACKAGE = Path(__file__).parent.parent
 # In a wheel the configs are inside the package, in a checkout beside it.
@@ -81,5 +81,4 @@ def unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} is no readable configuration: {reason}") from error
+        raise DataError(f"{path} is no readable configuration: {reason(error)}") from error

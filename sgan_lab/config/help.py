@@ -28,11 +28,9 @@ HIDDEN = ("hydra", "shared")  # folders of conf/ that hold parts of other option
 
 
 def help_text(config: DictConfig, config_dir: str | None) -> str:
-    """The help for a command line.
+    """The help for a command line, with the groups of the user's own folder, too.
 
-    Args:
-        config: composed from its overrides; the keys are those of its data set and model.
-        config_dir: the user's own folder of YAML files.
+    The keys are those of the data set and the model of the configuration that it composes.
     """
     lines = [USAGE, "groups and their options:"]
     roots = [CONFIG_PATH, *([Path(config_dir)] if config_dir else [])]

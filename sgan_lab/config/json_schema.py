@@ -6,7 +6,6 @@ this version are in `schemas/` of the repository, where `.vscode/settings.json` 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +89,9 @@ def main() -> None:
         "folder", type=Path, nargs="?", default=Path("schemas"), help="default: schemas/"
     )
     folder = parser.parse_args().folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, schema in json_schemas().items():
-            (folder / f"{name}.json").write_text(json.dumps(schema) + "\n")
-    except OSError as error:
-        sys.exit(str(error))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in json_schemas().items():
+        (folder / f"{name}.json").write_text(json.dumps(schema) + "\n")
     print(f"Written: {', '.join(f'{folder}/{name}.json' for name in json_schemas())}")
     print(f"An editor checks a file that begins with # yaml-language-server: $schema={folder}/...")
     print("or, for all files (VS Code's YAML extension, settings.json):")

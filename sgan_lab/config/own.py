@@ -70,11 +70,6 @@ def own_settings(group: str, key: str, target: str) -> type["Settings"]:
     A key has the type of its annotation where that is a plain one. A key that a base class of this
     package has, too, has its range and meaning.
 
-    Args:
-        group: "model", "callbacks", "logger" or another.
-        key: of its settings, such as "model" or "callbacks.mine".
-        target: its dotted name.
-
     Raises:
         ConfigError: it cannot be imported, or is not what the group needs.
     """

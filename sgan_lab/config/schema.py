@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sgan_lab.data.catalog import DATA_SETS
-from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS, SGAN_GENERATORS
+from sgan_lab.networks.registry import DISCRIMINATORS, GENERATORS, LEAST_SIDE, SGAN_GENERATORS
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
@@ -40,7 +40,7 @@ IN_WORDS = {  # texts by their pattern
     r"^([a-z]+|#[0-9a-fA-F]{6})$": "a color, such as white, lightgray, #1f77b4",
 }
 Text, Name, Dotted, ColorText = (Annotated[str, Field(pattern=pattern)] for pattern in IN_WORDS)
-Pixels = Annotated[int, Field(ge=4, le=4096)]
+Pixels = Annotated[int, Field(ge=LEAST_SIDE, le=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=100_000)]
 GridSize = Annotated[int, Field(ge=1, le=10_000)]
 Batches = Annotated[int, Field(ge=1, le=1000)]

@@ -69,8 +69,11 @@ def find_checkpoint(path: Path, which: str | None = None) -> Path:
     return checkpoint
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command take what `find_checkpoint` finds, as `checkpoint` and `which`; and `trust`."""
+def checkpoint_parser(description: str, epilog: str) -> argparse.ArgumentParser:
+    """For a command that takes what `find_checkpoint` finds: `checkpoint`, `which`; and `trust`."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "checkpoint", type=Path, help="a run folder, or checkpoints/iteration-<n>.ckpt of one"
     )
@@ -80,3 +83,4 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a run folder: the newest checkpoint (default), or checkpoints/best.ckpt",
     )
     parser.add_argument("--trust", **TRUST)
+    return parser

@@ -18,10 +18,7 @@ def sha256(path: Path) -> str:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """Compare a checkpoint with its checksum.
-
-    Returns:
-        What is wrong; None where they agree.
+    """What is wrong with a checkpoint by its checksum; None where they agree.
 
     Raises:
         FileNotFoundError: the checkpoint or its checksum does not exist.

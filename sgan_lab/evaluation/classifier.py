@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sgan_lab.config.targets import TARGET
 from sgan_lab.data.arrays import Images, image_bytes
 from sgan_lab.data.containers import scale
-from sgan_lab.errors import DataError, UserError
+from sgan_lab.errors import DataError, UserError, reason
 from sgan_lab.evaluation.checksums import check_checkpoint
 from sgan_lab.networks.registry import DISCRIMINATORS, make_discriminator
 
@@ -106,9 +106,8 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
                     f"{checkpoint} has the network {discriminator}, which is not of sgan_lab. If "
                     f"you trust the code of that package: --trust {package}"
                 )
-            raise ValueError(
-                f"discriminator={discriminator} is none of {', '.join(DISCRIMINATORS)}"
-            )
+            known = ", ".join(DISCRIMINATORS)
+            raise ValueError(f"discriminator={discriminator} is none of {known}")
         prefix = next(each for each in PREFIXES if any(name.startswith(each) for name in weights))
         weights = {
             name.removeprefix(prefix): weight
@@ -126,10 +125,9 @@ def load_classifier(checkpoint: str | Path, trusted: Collection[str] = ()) -> Cl
         raise
     except Exception as error:  # other files each fail in their own way
         # torch goes on to advise loading without weights_only, which would run the file's code.
-        reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__
-        raise DataError(
-            f"{checkpoint} is no readable checkpoint of this version of sgan_lab: {reason}"
-        ) from error
+        why = reason(error).split(". ")[0]
+        what = f"{checkpoint} is no readable checkpoint of this version of sgan_lab"
+        raise DataError(f"{what}: {why}") from error
     return Classifier(
         network.eval(), image_shape, class_names, discriminator, temperature, background
     )

@@ -4,9 +4,7 @@ The command `sgan-lab evaluate` takes a checkpoint and uses the test set of its 
 folders of the user's own.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +25,11 @@ from sgan_lab.config.files import load_config
 from sgan_lab.config.own import trusted
 from sgan_lab.config.targets import DATA_FUNCTIONS, check_resolved, code_names, is_trusted, nodes
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData, scale
-from sgan_lab.data.image_folder import class_images
-from sgan_lab.errors import DataError, UserError
+from sgan_lab.data.image_files import read_images
+from sgan_lab.data.image_folder import class_files
+from sgan_lab.errors import DataError, UserError, reason
 from sgan_lab.evaluation import plots
-from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
+from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.evaluation.metrics import METRICS, calibration_error, measure, title
 from sgan_lab.terminal import printable
@@ -128,15 +127,11 @@ def run_data(
         target = str(settings.pop("_target_"))
         settings.pop("_recursive_", None)  # of Hydra
     except Exception as error:  # YAML has its own
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path} is no readable configuration of a run ({reason}); evaluate on images of your "
-            "own with --data."
-        ) from error
+        what = f"{path} is no readable configuration of a run ({reason(error)})"
+        raise DataError(f"{what}; evaluate on images of your own with --data.") from error
     if target not in DATA_FUNCTIONS:
-        raise DataError(
-            f"{path}: data._target_={target} is none of {', '.join(DATA_FUNCTIONS)}; not called."
-        )
+        known = ", ".join(DATA_FUNCTIONS)
+        raise DataError(f"{path}: data._target_={target} is none of {known}; not called.")
     for key, name in code_names(nodes({"source": settings.get("source")})):
         if not is_trusted(name, set(trusted)):
             raise DataError(
@@ -149,8 +144,7 @@ def run_data(
     except UserError:
         raise
     except Exception as error:  # whatever a function makes of settings of any type
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: data does not fit {target}: {reason}") from error
+        raise DataError(f"{path}: data does not fit {target}: {reason(error)}") from error
     expected = (classifier.image_shape, tuple(classifier.class_names))
     if (found.image_shape, found.class_names) != expected:
         raise DataError(f"{path}: the data have other classes or images than the classifier.")
@@ -221,10 +215,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_checkpoint_arguments(parser)
+    parser = checkpoint_parser(__doc__, EXAMPLE)
     parser.add_argument("--data", type=Path, help="folder with <class>/*.png, instead of the run's")
     parser.add_argument(
         "--output",
@@ -232,27 +223,21 @@ def main() -> None:
         help="folder, a new one or of an earlier evaluation; default: evaluation/ of the run",
     )
     arguments = parser.parse_args()
-    try:
-        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
-        run = checkpoint.resolve().parent.parent
-        output = arguments.output or run / "evaluation"
-        if output.exists() and not (output / RESULT).exists() and any(output.iterdir()):
-            raise UserError(f"{output} holds no evaluation; name another folder with --output.")
-        classifier = load_classifier(checkpoint, trusted(arguments.trust))
-        if arguments.data:
-            channels, *size = classifier.image_shape
-            names = classifier.class_names
-            test = class_images(
-                arguments.data, names, size, channels, arguments.data, classifier.background
-            )
-        else:
-            test = run_data(run, classifier, arguments.trust).test
-        evaluation = evaluate(
-            classifier.network, test, classifier.class_names, classifier.temperature
-        )
-        source = {"checkpoint": str(checkpoint), "data": str(arguments.data or run)}
-        write_evaluation(evaluation, test.images, source, output)
-    except (UserError, OSError) as error:
-        sys.exit(str(error))
+    checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+    run = checkpoint.resolve().parent.parent
+    output = arguments.output or run / "evaluation"
+    if output.exists() and not (output / RESULT).exists() and any(output.iterdir()):
+        raise UserError(f"{output} holds no evaluation; name another folder with --output.")
+    classifier = load_classifier(checkpoint, trusted(arguments.trust))
+    if arguments.data:
+        channels, *size = classifier.image_shape
+        files = class_files(arguments.data, classifier.class_names, root=arguments.data)
+        images = read_images(list(files), size, channels, classifier.background)
+        test = LabeledImages(images, torch.tensor(list(files.values())))
+    else:
+        test = run_data(run, classifier, arguments.trust).test
+    evaluation = evaluate(classifier.network, test, classifier.class_names, classifier.temperature)
+    source = {"checkpoint": str(checkpoint), "data": str(arguments.data or run)}
+    write_evaluation(evaluation, test.images, source, output)
     print_evaluation(evaluation)
     print(f"Written: {output}")

@@ -9,9 +9,7 @@ are still to be divided. The file is loaded by its own runtime and compared with
 before it is kept.
 """
 
-import argparse
 import json
-import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -22,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from sgan_lab.config.own import trusted
-from sgan_lab.errors import ExportError, UserError
-from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
+from sgan_lab.errors import ExportError, UserError, reason
+from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.networks.registry import make_discriminator
 
@@ -147,9 +145,8 @@ def export(classifier: Classifier, file_format: str, path: Path) -> None:
         for package in form.packages:
             import_module(package)
     except ImportError as error:
-        raise ExportError(
-            f"--format {file_format} needs {error.name}: pip install 'sgan-lab[export]'"
-        ) from error
+        needed = f"{error.name}: pip install 'sgan-lab[export]'"
+        raise ExportError(f"--format {file_format} needs {needed}") from error
     try:
         path.touch(exist_ok=False)
     except FileExistsError as error:
@@ -168,8 +165,9 @@ def export(classifier: Classifier, file_format: str, path: Path) -> None:
         path.unlink()
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
-        reason = " ".join(str(error).split())
-        raise ExportError(f"{path} cannot be written and run ({reason}); deleted.") from error
+        raise ExportError(
+            f"{path} cannot be written and run ({reason(error)}); deleted."
+        ) from error
 
 
 def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Path) -> None:
@@ -186,17 +184,11 @@ def check(exported: Callable[[Tensor], Tensor], classifier: Classifier, path: Pa
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_checkpoint_arguments(parser)
+    parser = checkpoint_parser(__doc__, EXAMPLE)
     parser.add_argument("--format", choices=FORMATS, required=True, help="of the file")
     parser.add_argument("--output", type=Path, help="new file; default: beside the checkpoint")
     arguments = parser.parse_args()
-    try:
-        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
-        output = arguments.output or checkpoint.with_suffix(FORMATS[arguments.format].suffix)
-        export(load_classifier(checkpoint, trusted(arguments.trust)), arguments.format, output)
-    except (UserError, OSError) as error:
-        sys.exit(str(error))
+    checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+    output = arguments.output or checkpoint.with_suffix(FORMATS[arguments.format].suffix)
+    export(load_classifier(checkpoint, trusted(arguments.trust)), arguments.format, output)
     print(f"Written and checked: {output}")

@@ -6,10 +6,8 @@ noise to another, and generation.json. There, FID, precision and recall are thos
 the checkpoint's own classifier: they compare generators by one classifier, and nothing else.
 """
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -22,8 +20,8 @@ from sgan_lab.algorithms.base import GAN
 from sgan_lab.config.files import load_config
 from sgan_lab.config.own import trusted
 from sgan_lab.data.containers import scale
-from sgan_lab.errors import DataError, UserError
-from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
+from sgan_lab.errors import DataError, UserError, reason
+from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import BATCH_SIZE, Classifier, load_classifier
 from sgan_lab.evaluation.evaluate import run_data
 
@@ -49,15 +47,15 @@ def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
     """
     from sgan_lab.config.schema import CLASSES
 
+    path = run / "config.yaml"
     try:
-        target = str(load_config(run / "config.yaml").model._target_)
+        target = str(load_config(path).model._target_)
     except Exception as error:  # YAML has its own
-        reason = " ".join(str(error).split())
-        raise DataError(f"{run / 'config.yaml'} does not name the model: {reason}") from error
+        raise DataError(f"{path} does not name the model: {reason(error)}") from error
     if target not in CLASSES["model"] and target.split(".")[0] not in trust:
         raise DataError(
-            f"{run / 'config.yaml'} has the model {target}, which is not of sgan_lab. If you trust "
-            f"the code of that package: --trust {target.split('.')[0]}"
+            f"{path} has the model {target}, which is not of sgan_lab. If you trust the code of "
+            f"that package: --trust {target.split('.')[0]}"
         )
     made = get_object(target)
     if not (isinstance(made, type) and issubclass(made, GAN)):
@@ -68,8 +66,8 @@ def load_gan(checkpoint: Path, run: Path, trust: Collection[str] = ()) -> GAN:
         model = made(**content["hyper_parameters"])
         model.load_state_dict(content["state_dict"])
     except Exception as error:
-        reason = " ".join(str(error).split()).split(". ")[0]
-        raise DataError(f"{checkpoint} is no checkpoint of {target}: {reason}") from error
+        why = reason(error).split(". ")[0]
+        raise DataError(f"{checkpoint} is no checkpoint of {target}: {why}") from error
     return model.eval()
 
 
@@ -143,10 +141,7 @@ def compare(classifier: Classifier, training: Tensor, generated: Tensor) -> dict
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_checkpoint_arguments(parser)
+    parser = checkpoint_parser(__doc__, EXAMPLE)
     parser.add_argument("--count", type=int, default=64, help="images (default: 64)")
     parser.add_argument("--interpolate", action="store_true", help="write interpolation.png, too")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -154,34 +149,31 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 2 <= arguments.count <= 10_000 or not 0 <= arguments.seed < 2**32:
         parser.error("--count must be from 2 to 10000, and --seed from 0 to 2^32 - 1")
-    try:
-        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
-        run = checkpoint.resolve().parent.parent
-        output = arguments.output or run / "generated"
-        if output.exists():
-            raise UserError(f"{output} already exists; name a new folder with --output.")
-        classifier = load_classifier(checkpoint, trusted(arguments.trust))
-        model = load_gan(checkpoint, run, arguments.trust)
-        data = run_data(run, classifier, arguments.trust)
-        training = torch.cat([data.labeled.images, data.unlabeled_images])
-        torch.manual_seed(arguments.seed)
-        images = images_of(model, model.noise(arguments.count))
-        found = compare(classifier, training, images_of(model, model.noise(COMPARED)))
-        neighbors = scale(training[nearest(images, training)])
-        grids = {
-            "images": (images, COLUMNS),
-            "nearest": (torch.stack([images, neighbors], dim=1).flatten(0, 1), COLUMNS),
-        }
-        if arguments.interpolate:
-            starts, ends = model.noise(COLUMNS), model.noise(COLUMNS)
-            grids["interpolation"] = images_of(model, between(starts, ends, STEPS)), STEPS
-        output.mkdir(parents=True)
-        for name, (grid, columns) in grids.items():
-            path = output / f"{name}.png"
-            save_image(grid, path, nrow=columns, normalize=True, value_range=(-1, 1))
-        content = {"checkpoint": str(checkpoint), "seed": arguments.seed, **found}
-        (output / "generation.json").write_text(json.dumps(content, indent=2) + "\n")
-    except (UserError, OSError) as error:
-        sys.exit(str(error))
+    checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+    run = checkpoint.resolve().parent.parent
+    output = arguments.output or run / "generated"
+    if output.exists():
+        raise UserError(f"{output} already exists; name a new folder with --output.")
+    classifier = load_classifier(checkpoint, trusted(arguments.trust))
+    model = load_gan(checkpoint, run, arguments.trust)
+    data = run_data(run, classifier, arguments.trust)
+    training = torch.cat([data.labeled.images, data.unlabeled_images])
+    torch.manual_seed(arguments.seed)
+    images = images_of(model, model.noise(arguments.count))
+    found = compare(classifier, training, images_of(model, model.noise(COMPARED)))
+    neighbors = scale(training[nearest(images, training)])
+    grids = {
+        "images": (images, COLUMNS),
+        "nearest": (torch.stack([images, neighbors], dim=1).flatten(0, 1), COLUMNS),
+    }
+    if arguments.interpolate:
+        starts, ends = model.noise(COLUMNS), model.noise(COLUMNS)
+        grids["interpolation"] = images_of(model, between(starts, ends, STEPS)), STEPS
+    output.mkdir(parents=True)
+    for name, (grid, columns) in grids.items():
+        path = output / f"{name}.png"
+        save_image(grid, path, nrow=columns, normalize=True, value_range=(-1, 1))
+    content = {"checkpoint": str(checkpoint), "seed": arguments.seed, **found}
+    (output / "generation.json").write_text(json.dumps(content, indent=2) + "\n")
     print(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found.items()))
     print(f"Written: {output}")

@@ -5,7 +5,6 @@ probability that the image is real. A classifier that was trained without a gene
 nothing about D(x). Pictures that cannot be read are left out, and make the exit status 1.
 """
 
-import argparse
 import csv
 import os
 import sys
@@ -20,8 +19,8 @@ from torch import Tensor
 from sgan_lab.config.own import trusted
 from sgan_lab.data.image_files import named, read_files
 from sgan_lab.data.image_folder import image_paths
-from sgan_lab.errors import DataError, UserError
-from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
+from sgan_lab.errors import DataError
+from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
 from sgan_lab.terminal import csv_cell, printable
 
@@ -65,16 +64,13 @@ def write_predictions(
 
     Args:
         classifier: the one to use.
-        paths: files, read some at a time.
+        paths: of the pictures, which are read some at a time.
         file: for the CSV.
         threshold: least probability of a class that is written; others leave the cell empty.
         with_all: whether the probability of each class has a column.
 
     Returns:
         What is wrong with each picture that cannot be read, and has no row, by its index.
-
-    Raises:
-        OSError: the file cannot be written.
     """
 
     def cell(text: str) -> str:
@@ -108,10 +104,7 @@ def write_predictions(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_checkpoint_arguments(parser)
+    parser = checkpoint_parser(__doc__, EXAMPLE)
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument("--all", action="store_true", help="print the probability of each class")
     parser.add_argument(
@@ -125,27 +118,24 @@ def main() -> None:
     if not 0 <= arguments.threshold <= 1:
         parser.error(f"--threshold {arguments.threshold:g} is not from 0 to 1")
     paths = []
-    try:
-        checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
-        classifier = load_classifier(checkpoint, trusted(arguments.trust))
-        for path in arguments.images:
-            is_folder = os.path.isdir(path)  # noqa: PTH112 - Path's fails at long names
-            paths.extend(image_paths(path, root=path) if is_folder else [path])
-        if not paths:
-            raise DataError(f"No pictures in {', '.join(map(str, arguments.images))}.")
-        # File names may be anything, and what a terminal or a pipe can show is not known. A full
-        # device is an error here; sys.stdout would fail when the interpreter ends.
-        with os.fdopen(
-            sys.stdout.fileno(),
-            "w",
-            encoding="utf-8",
-            errors="surrogateescape",
-            newline="",
-            closefd=False,
-        ) as file:
-            broken = write_predictions(classifier, paths, file, arguments.threshold, arguments.all)
-    except (UserError, OSError) as error:
-        sys.exit(str(error))
+    checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
+    classifier = load_classifier(checkpoint, trusted(arguments.trust))
+    for path in arguments.images:
+        is_folder = os.path.isdir(path)  # noqa: PTH112 - Path's fails at long names
+        paths.extend(image_paths(path, root=path) if is_folder else [path])
+    if not paths:
+        raise DataError(f"No pictures in {', '.join(map(str, arguments.images))}.")
+    # File names may be anything, and what a terminal or a pipe can show is not known. A full
+    # device is an error here; sys.stdout would fail when the interpreter ends.
+    with os.fdopen(
+        sys.stdout.fileno(),
+        "w",
+        encoding="utf-8",
+        errors="surrogateescape",
+        newline="",
+        closefd=False,
+    ) as file:
+        broken = write_predictions(classifier, paths, file, arguments.threshold, arguments.all)
     if broken:
         first = named(paths, {min(broken): broken[min(broken)]})
         sys.exit(printable(f"{len(broken)} of {len(paths)} pictures are left out: {first}."))

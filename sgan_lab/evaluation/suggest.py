@@ -5,7 +5,6 @@ that differ, by k-means on the network's features. It writes labels.csv, in whic
 the column `class`, and a contact sheet of the pictures. `data.labels=labels.csv` trains on it.
 """
 
-import argparse
 import base64
 import csv
 import io
@@ -24,7 +23,7 @@ from sgan_lab.data.containers import scale
 from sgan_lab.data.image_files import named, open_image, picture, read_files, strict_pillow
 from sgan_lab.data.image_folder import image_paths, pictures_of_table
 from sgan_lab.errors import DataError, UserError
-from sgan_lab.evaluation.checkpoint_files import add_checkpoint_arguments, find_checkpoint
+from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import BATCH_SIZE, Classifier, load_classifier
 from sgan_lab.terminal import csv_cell, printable
 
@@ -200,10 +199,7 @@ def write_suggestions(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_checkpoint_arguments(parser)
+    parser = checkpoint_parser(__doc__, EXAMPLE)
     parser.add_argument("folder", type=Path, help="folder of pictures, such as data.root")
     parser.add_argument("--count", type=int, default=50, help="pictures (default: 50)")
     parser.add_argument("--by", choices=CRITERIA, default="margin", help="measure of doubt")

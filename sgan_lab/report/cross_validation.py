@@ -21,13 +21,9 @@ NBSP = "\N{NO-BREAK SPACE}"
 
 
 class Pooled(NamedTuple):
-    """A cross-validation.
+    """A cross-validation: its varied settings, seed and number of folds, and those that are pooled.
 
-    Attributes:
-        settings: the varied settings, the seed and the number of folds.
-        finished: folds that are pooled.
-        class_names: a name for each label.
-        confusion: counts, (true class, predicted class).
+    The confusion matrix has counts, (true class, predicted class).
     """
 
     settings: dict[str, Any]

@@ -88,8 +88,7 @@ def is_png(content: bytes) -> bool:
 def mean_curves(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Curves over the runs of a group: the mean of the runs' means in each bin of iterations.
 
-    Args:
-        runs: `Events.points` of each run.
+    Of each run `Events.points` is given.
 
     Returns:
         Columns `scalar`, `iteration` (mean of the bin's), `mean`, and `low` and `high`, the least

@@ -23,19 +23,12 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:.4g}")
 
 
 def metric_figure(summary: pd.DataFrame, key: str, metric: str) -> Figure:
-    """A metric on the test images against a setting.
+    """A metric on the test images against a setting, of a table as `runs.summarize` makes it.
 
-    A fraction that is better when greater has a second panel: its distance from 1 on a logarithmic
-    axis, as test error beside test accuracy.
-
-    Args:
-        summary: see `runs.summarize`.
-        key: the setting on the horizontal axis.
-        metric: the name of the metric.
-
-    Returns:
-        A line with its intervals as a band for each combination of the other settings; separate
-        dots with intervals where the setting is not a number.
+    It has a line with its intervals as a band for each combination of the other settings; separate
+    dots with intervals where the setting is not a number. A fraction that is better when greater
+    has a second panel: its distance from 1 on a logarithmic axis, as test error beside test
+    accuracy.
     """
     unit, name = METRICS[metric].unit, f"test {title(metric)}"
     has_error = unit is FRACTION and METRICS[metric].more_is_better

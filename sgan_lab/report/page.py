@@ -7,7 +7,6 @@ import argparse
 import base64
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +19,12 @@ import pandas as pd
 import rich
 from matplotlib.figure import Figure
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import track
 from rich.table import Table
 
-from sgan_lab.errors import UserError
 from sgan_lab.evaluation.metrics import METRICS, Unit, check_metric, single_metrics, title
 from sgan_lab.report.cross_validation import NBSP, POOLING, cross_validations
-from sgan_lab.report.events import Events, mean_curves, read_events
+from sgan_lab.report.events import mean_curves, read_events
 from sgan_lab.report.figures import curves_figure, difference_figure, metric_figure, samples_figure
 from sgan_lab.report.runs import (
     LABELS,
@@ -76,14 +74,9 @@ class Picture(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report.
+    """A part of the report; the table is of texts.
 
-    Attributes:
-        title: its heading.
-        text: a paragraph.
-        pictures: figures.
-        table: of texts.
-        links: a relative URL for the first cell of each row of the table; empty for none.
+    A link is a relative URL for the first cell of each row of the table; there may be none.
     """
 
     title: str
@@ -237,7 +230,9 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
     curves: dict[str, dict[str, pd.DataFrame]] = {}
     samples = {}
     settings, finished = varied_settings(runs), finished_runs(runs)
-    events = read_all_events(finished)
+    hidden = not rich.get_console().is_terminal
+    folders = track(finished.index, "Reading curves", transient=True, disable=hidden)
+    events = {folder: read_events(folder) for folder in folders}
     for values, group in finished.groupby(settings, dropna=False):
         of_group = dict(zip(settings, values, strict=True))
         points = [events[folder].points for folder in group.index if len(events[folder].points)]
@@ -259,16 +254,6 @@ def event_sections(runs: pd.DataFrame) -> list[Section]:
         text = "The last ones of a run of each group, that of the lowest seed."
         sections.append(Section("Generated images", text, [picture]))
     return sections
-
-
-def read_all_events(runs: pd.DataFrame) -> dict[Path, Events]:
-    """The events of some runs by folder, with a progress bar on a terminal."""
-    console = rich.get_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        return {
-            folder: read_events(folder)
-            for folder in progress.track(runs.index, description="Reading curves")
-        }
 
 
 def shown_statistics(table: pd.DataFrame, unit: Unit, sign: str = "") -> pd.DataFrame:
@@ -384,12 +369,9 @@ def main() -> None:
         help=f"what is compared: {', '.join(single_metrics())} (default: accuracy)",
     )
     arguments = parser.parse_args()
-    try:
-        check_metric("--metric", arguments.metric)
-        runs = read_runs(arguments.paths)
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        write_report(runs, arguments.output, arguments.metric)
-    except (UserError, OSError) as error:
-        sys.exit(str(error))
+    check_metric("--metric", arguments.metric)
+    runs = read_runs(arguments.paths)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_report(runs, arguments.output, arguments.metric)
     print_summary(runs, arguments.metric)
     rich.print(f"Written: {escape(str(arguments.output / 'report.html'))}")

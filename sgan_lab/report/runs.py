@@ -171,9 +171,8 @@ def model_choice(folder: Path) -> str | None:
     None where Hydra's record of the run is missing or damaged.
     """
     try:
-        choice = read_config(folder / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"][
-            "model"
-        ]
+        hydra = read_config(folder / ".hydra" / "hydra.yaml")["hydra"]
+        choice = hydra["runtime"]["choices"]["model"]
     except (DataError, KeyError, TypeError):
         return None
     return choice if isinstance(choice, str) else None

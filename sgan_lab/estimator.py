@@ -23,6 +23,7 @@ from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.evaluation.classifier import Classifier
 from sgan_lab.interface import hydra_as_on_the_command_line
+from sgan_lab.networks.registry import LEAST_SIDE
 from sgan_lab.training.callbacks import ProgressBar
 from sgan_lab.training.cuda_graph import RecordIterations
 from sgan_lab.training.history import History
@@ -31,6 +32,7 @@ from sgan_lab.training.process import guest, prepare_process
 from sgan_lab.training.ranks import set_rank
 from sgan_lab.training.train import build_algorithm, make_trainer
 
+SHAPE = "images are of (channels, height, width)"
 UNLABELED = -1  # in place of a label, as in `sklearn.semi_supervised`
 # What an override may change; all else has a parameter of its own or no effect.
 KEYS = ("model.", "trainer", "data.batch_size=", "num_threads=", "cuda_graph=", "compile=")
@@ -134,10 +136,8 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         images = self._images(check_array(X, allow_nd=True, dtype=None))
         if images.shape[1:] != self.classifier_.image_shape:
-            raise ValueError(
-                f"images are of (channels, height, width) = {tuple(images.shape[1:])}: must be "
-                f"{self.classifier_.image_shape} as in fit"
-            )
+            found, expected = tuple(images.shape[1:]), self.classifier_.image_shape
+            raise ValueError(f"{SHAPE} = {found}: must be {expected} as in fit")
         return self.classifier_.logits(images).double().softmax(dim=1).numpy()
 
     def _images(self, values: np.ndarray) -> Tensor:
@@ -152,11 +152,9 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             values = values.reshape(-1, *self.image_shape)
         images = array_images(values)
         channels, *size = images.shape[1:]
-        if channels not in (1, 3) or min(size) < 4:
-            raise ValueError(
-                f"images are of (channels, height, width) = {tuple(images.shape[1:])}: must have "
-                "1 or 3 channels, and 4 pixels or more along each side"
-            )
+        if channels not in (1, 3) or min(size) < LEAST_SIDE:
+            allowed = f"1 or 3 channels, and {LEAST_SIDE} pixels or more along each side"
+            raise ValueError(f"{SHAPE} = {tuple(images.shape[1:])}: must have {allowed}")
         return images
 
     def _config(self) -> DictConfig:

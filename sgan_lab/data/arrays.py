@@ -27,13 +27,11 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind != "f":
-        raise ValueError(
-            f"pixels are {values.dtype}: must be uint8 from 0 to 255, or floats in [0, 1]"
-        )
+        allowed = "must be uint8 from 0 to 255, or floats in [0, 1]"
+        raise ValueError(f"pixels are {values.dtype}: {allowed}")
     if values.size and not (values.min() >= 0 and values.max() <= 1):  # also where one is NaN
-        raise ValueError(
-            f"pixels are floats from {values.min():.6g} to {values.max():.6g}: must be in [0, 1]"
-        )
+        found = f"{values.min():.6g} to {values.max():.6g}"
+        raise ValueError(f"pixels are floats from {found}: must be in [0, 1]")
     return np.rint(255 * values).astype(np.uint8)
 
 
@@ -44,10 +42,8 @@ def array_images(values: np.ndarray) -> Tensor:
         ValueError: it has another shape, or see `to_bytes`.
     """
     if values.ndim not in (3, 4):
-        raise ValueError(
-            f"images have the shape {values.shape}: must be (N, height, width) or "
-            "(N, height, width, channels)"
-        )
+        allowed = "must be (N, height, width) or (N, height, width, channels)"
+        raise ValueError(f"images have the shape {values.shape}: {allowed}")
     channels_last = to_bytes(values if values.ndim == 4 else values[..., np.newaxis])
     return torch.from_numpy(np.ascontiguousarray(channels_last)).permute(0, 3, 1, 2)
 

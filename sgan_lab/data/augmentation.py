@@ -32,18 +32,8 @@ MOST_MAGNITUDE = 30
 class Augmentation:
     """How training images are changed; without any change, nothing is drawn.
 
-    Attributes:
-        affine: strength of shifts, turns, changes of size and shears, see `random_affine`.
-        flip: whether every other image is mirrored, left to right.
-        crop: how far images are moved at most, as a fraction of height and width; they are
-            mirrored beyond their border.
-        brightness: a factor is drawn from 1 - this to 1 + this.
-        contrast: as `brightness`, of the differences from the image's mean gray.
-        saturation: as `brightness`, of the differences from each pixel's gray.
-        hue: colors are turned by up to this fraction of the color circle.
-        rand_augment: number of operations on each image, see `rand_augment`.
-        magnitude: of these operations, 0 to 30.
-        cutout: side of a gray square, as a fraction of height and width.
+    For what each attribute does, and its range, see `config.schema.Augmentation`. Images that are
+    moved (`crop`) are mirrored beyond their border.
     """
 
     affine: float = 0
@@ -107,12 +97,9 @@ def gray(images: Tensor) -> Tensor:
 
 
 def flip_and_crop(images: Tensor, flip: bool, crop: float) -> Tensor:
-    """Images mirrored and moved by whole pixels; see `Augmentation`.
+    """Images (N, channels, height, width) of any type, mirrored and moved by whole pixels.
 
-    Args:
-        images: (N, channels, height, width) of any type.
-        flip: whether every other image is mirrored.
-        crop: limit of the movement, as a fraction of height and width.
+    For `flip` and `crop` see `config.schema.Augmentation`.
     """
     count, channels, *sides = images.shape
     places = []
@@ -131,11 +118,9 @@ def flip_and_crop(images: Tensor, flip: bool, crop: float) -> Tensor:
 
 
 def cutout(images: Tensor, size: float) -> Tensor:
-    """Images with a gray square each (DeVries and Taylor 2017), partly outside at the border.
+    """Images (N, channels, height, width) in [-1, 1] with a gray square each, partly outside.
 
-    Args:
-        images: (N, channels, height, width) in [-1, 1].
-        size: of the square, as a fraction of height and width.
+    DeVries and Taylor 2017. The side of the square is a fraction of height and width.
     """
     inside = []
     for side in images.shape[-2:]:

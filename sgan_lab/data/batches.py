@@ -67,11 +67,9 @@ class SemiSupervisedBatches:
         self, data: SemiSupervisedData, length: int, unlabeled_batches: int = 1, views: int = 1
     ) -> None:
         if len(data.unlabeled_images) == 0:
-            raise ConfigError(
-                "data.num_labeled",
-                len(data.labeled.labels),
-                "leaves no unlabeled images to learn from; label fewer, or use model=supervised",
-            )
+            count, hint = len(data.labeled.labels), "label fewer, or use model=supervised"
+            reason = f"leaves no unlabeled images to learn from; {hint}"
+            raise ConfigError("data.num_labeled", count, reason)
         self.data = data
         self.length = length
         self.unlabeled_batches = unlabeled_batches

@@ -19,6 +19,7 @@ from PIL import __version__ as pillow_version
 from torch import Tensor
 
 from sgan_lab.data.image_files import read_files
+from sgan_lab.errors import reason
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def read_or_recall(
                 log.info("%d images of %s are read from %s", len(paths), root, file)
                 return images, broken
         except Exception as error:  # a damaged file fails in many ways
-            log.warning("%s is damaged and made again: %s", file, " ".join(str(error).split()))
+            log.warning("%s is damaged and made again: %s", file, reason(error))
     images, broken = read_files(paths, image_size, channels, background)
     store(file, images, broken)
     return images, broken

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from sgan_lab.errors import DataError
+from sgan_lab.errors import DataError, reason
 
 # No other format is opened, whatever the name of the file: Pillow runs Ghostscript for some.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
@@ -79,19 +79,17 @@ def read_files(
     def read(chunk: range) -> int:
         for index in chunk:
             try:
-                pixels[index] = read_pixels(paths[index], image_size, channels, background)
+                with open_image(paths[index]) as file:
+                    pixels[index] = pixels_of(file, image_size, channels, background)
             except Exception as error:  # each format's reader fails in its own way
-                reason = " ".join(str(error).split()).rstrip(".")
-                broken[index] = reason or type(error).__name__
+                broken[index] = reason(error).rstrip(".")
         return len(chunk)
 
     chunks = [range(len(paths))[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     # rich.progress.track would leave a thread behind at an interrupt, and on Python 3.13 the
     # program would then wait for it for ever.
     console = Console(stderr=True)  # stdout is for the user's CSV
-    shows = (
-        shows_progress and console.is_interactive
-    )  # elsewhere, Progress would print an empty line
+    shows = shows_progress and console.is_interactive  # elsewhere, Progress prints an empty line
     with (
         strict_pillow(),
         Progress(console=console, transient=True, disable=not shows) as progress,
@@ -110,8 +108,8 @@ def read_files(
 def named(paths: Sequence[Path], broken: dict[int, str]) -> str:
     """The first ten of the files that are no readable images, each with what is wrong."""
     first, *others = [
-        f"{paths[index]} is no readable image: {reason}"
-        for index, reason in islice(broken.items(), MOST_NAMED)
+        f"{paths[index]} is no readable image: {why}"
+        for index, why in islice(broken.items(), MOST_NAMED)
     ]
     if not others:
         return first
@@ -139,14 +137,6 @@ def open_image(path: Path) -> Image.Image:
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would block the program
         raise OSError("it is no regular file")
     return Image.open(path, formats=FORMATS)
-
-
-def read_pixels(
-    path: Path, image_size: Sequence[int], channels: int, background: str
-) -> np.ndarray:
-    """The pixels of an image file, (channels, *image_size)."""
-    with open_image(path) as file:
-        return pixels_of(file, image_size, channels, background)
 
 
 def pixels_of(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.data.image_cache import read_or_recall
-from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named, read_images
+from sgan_lab.data.image_files import FORMATS, MOST_NAMED, infer_shape, named
 from sgan_lab.data.splits import fold_test, hold_out_test, listed_images, split_training_set
 from sgan_lab.data.text_files import read_text, shown
 from sgan_lab.errors import ConfigError, DataError
@@ -71,23 +71,19 @@ def image_folder(
 
     Subfolders are read, too; hidden files and folders are not. For the formats see
     `sgan_lab.data.image_files`. Labeled images beyond `num_labeled` lose their labels and join the
-    unlabeled ones; unlabeled/ and test/ may be missing.
+    unlabeled ones; unlabeled/ and test/ may be missing. Images in `labeled_list` are not drawn for
+    the test set.
 
     Args:
-        root: the folder.
-        image_size: (height, width) to which images are resized; None to infer it, see
-            `infer_shape`.
-        channels: 1 for gray, 3 for color; None to infer it.
-        background: the color behind transparent pixels, by a name or as #rrggbb.
-        labels: a CSV file of the columns file and class, in place of labeled/ and unlabeled/, see
-            `pictures_of_table`.
-        labeled_list: a file that lists the labeled images by their paths below `root`, or by their
-            indices among all images with a class.
-        test_fraction: of the labeled images of each class, the test set where there is no test/;
-            drawn by `label_seed`, without the images in `labeled_list`.
-        folds: of a cross-validation, in place of `test_fraction`: the same images in so many parts,
-            drawn by `label_seed`; None for none.
-        fold: the part that is the test set, 0 to `folds` - 1.
+        root: the folder; for this and the other keys see `config.schema.ImageFolder`.
+        image_size: (height, width); None to infer it, as `channels`, see `infer_shape`.
+        channels: 1 for gray, 3 for color.
+        background: a color by a name or as #rrggbb.
+        labels: see `pictures_of_table`.
+        labeled_list: by paths below `root`, or by indices among all images with a class.
+        test_fraction: drawn by `label_seed`, where there is no test/.
+        folds: drawn by `label_seed` in place of `test_fraction`; None for none.
+        fold: 0 to `folds` - 1.
         skip_broken: whether a file that is no readable image is left out, or an error.
         label_seed: see `split_training_set`.
         split: its further arguments.
@@ -195,9 +191,8 @@ def pictures_of_table(folder: Path, table: str) -> Pictures:
         raise DataError(f"{table} cannot be read: {error}.") from error
     columns = reader.fieldnames or []
     if not {"file", "class"} <= set(columns):
-        raise DataError(
-            f"{table} must have the columns file,class; it has {listed(columns) or 'none'}."
-        )
+        found = listed(columns) or "none"
+        raise DataError(f"{table} must have the columns file,class; it has {found}.")
     classes: dict[str, str] = {}
     for row in rows:
         name, of_class = (nfc(cell_text(row[key].strip())) for key in ("file", "class"))
@@ -208,9 +203,9 @@ def pictures_of_table(folder: Path, table: str) -> Pictures:
             raise DataError(f"{table} lists {shown(name)} as {listed([classes[name], of_class])}.")
     class_names = sorted(set(classes.values()))
     if len(class_names) < 2 or not all(map(str.isprintable, class_names)):
+        found = listed(class_names) or "none"
         raise DataError(
-            f"{table} must give two or more classes of printable names; it has "
-            f"{listed(class_names) or 'none'}."
+            f"{table} must give two or more classes of printable names; it has {found}."
         )
     test = folder / "test"
     files = [
@@ -220,10 +215,8 @@ def pictures_of_table(folder: Path, table: str) -> Pictures:
     ]
     paths = {nfc(path.relative_to(folder).as_posix()): path for path in images_among(files, folder)}
     if missing := [name for name in classes if name not in paths]:
-        raise DataError(
-            f"{table}: {len(missing)} of its files are no pictures below {folder}, test/ left out: "
-            f"{listed(missing[:MOST_NAMED])}."
-        )
+        what = f"{len(missing)} of its files are no pictures below {folder}, test/ left out"
+        raise DataError(f"{table}: {what}: {listed(missing[:MOST_NAMED])}.")
     return Pictures(
         class_names,
         labeled={paths[name]: class_names.index(label) for name, label in classes.items()},
@@ -268,36 +261,16 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     return dict(sorted(classes.items()))
 
 
-def class_images(
-    folder: Path,
-    class_names: Sequence[str],
-    image_size: Sequence[int],
-    channels: int,
-    root: Path,
-    background: str = "white",
-) -> LabeledImages:
-    """Labeled images, <class>/* below a folder; a label is the place of its class among the names.
-
-    For the size, channels and background see `read_files`; for links and errors see `class_files`.
-    """
-    files = class_files(folder, class_names, root)
-    images = read_images(list(files), image_size, channels, background)
-    return LabeledImages(images, torch.tensor(list(files.values())))
-
-
 def class_files(folder: Path, class_names: Sequence[str], root: Path) -> dict[Path, int]:
-    """The image files <class>/* below a folder, each with its label; any class may be missing.
+    """The image files <class>/* below a folder, each with its label: the place of its class.
 
     Raises:
         DataError: there are none, a class is not known, or a link leaves `root`.
     """
     classes = class_folders(folder)
-    unknown = classes.keys() - set(class_names)
-    if unknown:
-        raise DataError(
-            f"{folder} has unknown classes: {listed(sorted(unknown))}; "
-            f"known are {listed(class_names)}."
-        )
+    if unknown := listed(sorted(classes.keys() - set(class_names))):
+        known = listed(class_names)
+        raise DataError(f"{folder} has unknown classes: {unknown}; known are {known}.")
     labels = {
         path: label
         for label, name in enumerate(class_names)
@@ -391,9 +364,8 @@ def warn_of_copies(
         if key in tested
     ]
     if copies:
-        log.warning(
-            "%d of the labeled images are in test/, too, such as %s.", len(copies), copies[0]
-        )
+        count, first = len(copies), copies[0]
+        log.warning("%d of the labeled images are in test/, too, such as %s.", count, first)
 
 
 def digest(image: Tensor) -> bytes:

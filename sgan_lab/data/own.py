@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sgan_lab.data.containers import LabeledImages, SemiSupervisedData
 from sgan_lab.data.splits import listed_images, split_training_set
-from sgan_lab.errors import ConfigError, DataError
+from sgan_lab.errors import ConfigError, DataError, reason
+from sgan_lab.networks.registry import LEAST_SIDE
 
 KEYS = ("train", "test", "unlabeled", "class_names")
-MIN_SIZE = 4  # pixels, of the networks
 
 
 def own_data(
@@ -35,9 +35,9 @@ def own_data(
     Args:
         source: the dotted name of the function as `_target_`, and its arguments.
         labeled_list: a file that lists the labeled images, by their indices in `train`.
-        classes: see `split_training_set`.
-        unlabeled_classes: see `split_training_set`.
-        split: its other arguments, from `num_labeled` on.
+        classes: as `unlabeled_classes` and the rest of `split`, see `split_training_set`.
+        unlabeled_classes: names.
+        split: from `num_labeled` on.
 
     Raises:
         DataError: the function returned something else; the message names it.
@@ -109,10 +109,10 @@ def images_of(images: Any, name: str) -> Tensor:
         pixels = pixels.unsqueeze(1)
     if pixels.ndim == 4 and pixels.shape[1] not in (1, 3):
         pixels = pixels.permute(0, 3, 1, 2)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or min(pixels.shape[2:]) < MIN_SIZE:
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or min(pixels.shape[2:]) < LEAST_SIDE:
         raise DataError(
             f"{name}: images must have the shape (N, channels, height, width), with 1 or 3 channels"
-            f" and {MIN_SIZE} or more pixels a side, not {tuple(pixels.shape)}."
+            f" and {LEAST_SIDE} or more pixels a side, not {tuple(pixels.shape)}."
         )
     if len(pixels) == 0:
         raise DataError(f"{name} has no images.")
@@ -140,5 +140,5 @@ def as_tensor(values: Any, name: str) -> Tensor:
             values = np.stack([np.asarray(value) for value in values])
         return torch.as_tensor(values)
     except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{name} must be numbers, equally many of each ({reason}).") from error
+        what = f"{name} must be numbers, equally many of each"
+        raise DataError(f"{what} ({reason(error)}).") from error

@@ -14,7 +14,7 @@ import torch
 
 from sgan_lab.data.catalog import DATA_SETS, DataSet
 from sgan_lab.data.containers import LabeledImages
-from sgan_lab.errors import DataError
+from sgan_lab.errors import DataError, reason
 
 if TYPE_CHECKING:  # torchvision takes a second to import, and not every data set needs it
     from torchvision.datasets import VisionDataset
@@ -81,34 +81,22 @@ def read_arrays(name: str, folder: Path) -> tuple[LabeledImages, LabeledImages]:
 
     dataset_class = getattr(datasets, name)
     channels, height, width = DATA_SETS[name].image_shape
-    has_split = "split" in inspect.signature(dataset_class).parameters
-    parts = (
-        [{"split": "train"}, {"split": "test"}]
-        if has_split
-        else [{"train": True}, {"train": False}]
-    )
+    if "split" in inspect.signature(dataset_class).parameters:
+        parts = [{"split": "train"}, {"split": "test"}]
+    else:
+        parts = [{"train": True}, {"train": False}]
     read = []
     for part in parts:
-        found = present_or_downloaded(dataset_class, folder, **part)
+        try:
+            found = dataset_class(folder, **part)
+        except (RuntimeError, OSError):  # missing, damaged or unreadable
+            found = download(dataset_class, folder, **part)
         pixels = torch.as_tensor(found.data)
         if pixels.shape[1:] == (height, width, channels):
             pixels = pixels.permute(0, 3, 1, 2)
         labels = found.targets if hasattr(found, "targets") else found.labels
         read.append(LabeledImages(pixels.contiguous(), torch.as_tensor(labels).long()))
     return tuple(read)
-
-
-def present_or_downloaded(
-    dataset_class: type["VisionDataset"], folder: Path, **part: Any
-) -> "VisionDataset":
-    """A part of a torchvision data set, which checks its files' MD5 sums whenever it is made.
-
-    For errors see `download`.
-    """
-    try:
-        return dataset_class(folder, **part)
-    except (RuntimeError, OSError):  # missing, damaged or unreadable
-        return download(dataset_class, folder, **part)
 
 
 def download(dataset_class: type["VisionDataset"], folder: Path, **part: Any) -> "VisionDataset":
@@ -124,7 +112,7 @@ def download(dataset_class: type["VisionDataset"], folder: Path, **part: Any) ->
     except Exception as error:  # the network, the disk and the archive each fail in their own way
         raise DataError(
             f"{dataset_class.__name__} is not in data.root={folder} and cannot be downloaded there "
-            f"({' '.join(str(error).split())}). Set data.root, or the environment variable "
+            f"({reason(error)}). Set data.root, or the environment variable "
             "SGAN_LAB_DATA, to a folder that has it, or use data=digits, which needs no network."
         ) from error
     finally:
@@ -134,13 +122,9 @@ def download(dataset_class: type["VisionDataset"], folder: Path, **part: Any) ->
 def check_idx_file(
     path: Path, shape: tuple[int, ...], md5: str | None, num_classes: int = 10
 ) -> None:
-    """Check an uncompressed idx file of bytes.
+    """Check an uncompressed idx file of bytes, by its MD5 sum where that is known.
 
-    Args:
-        path: the file.
-        shape: what its header must announce; one dimension for labels.
-        md5: its MD5 sum; None where it is not known.
-        num_classes: labels must be below this number.
+    The header must announce a shape, of one dimension for labels, which are below `num_classes`.
 
     Raises:
         DataError: the file cannot be read or is damaged.

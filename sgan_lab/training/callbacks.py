@@ -58,9 +58,6 @@ class SampleGrid(Callback):
     TensorBoard has them all. The run folder has the last one, generated_images.png, and at the end
     of training generated_images_over_time.png, with the first images of about ten iterations. A
     module without a generator has none.
-
-    Args:
-        num_images: images in the grid.
     """
 
     def __init__(self, num_images: int) -> None:
@@ -106,16 +103,10 @@ class SampleGrid(Callback):
 
 
 class Validation(Callback):
-    """The metrics on the validation images, logged at each sample interval or epoch.
+    """The metrics on the validation images of the data, logged at each sample interval or epoch.
 
     Each checkpoint has the temperature that they give, see `fit_temperature`, and the background of
-    the images.
-
-    Args:
-        data: that the module is trained on.
-
-    Attributes:
-        temperature: the last one; 1 without validation images.
+    the images. Without validation images the temperature is 1.
     """
 
     def __init__(self, data: SemiSupervisedData) -> None:

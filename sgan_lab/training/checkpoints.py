@@ -30,11 +30,9 @@ RANDOM_STATES, SECONDS = "random_states", "seconds"  # keys of a checkpoint
 class Checkpoints(Checkpoint):
     """Writes a checkpoint at each sample interval or epoch; `Interruption` also within one.
 
-    Args:
-        dirpath: folder for the checkpoints.
-        keep: how many are kept, the newest.
-
     Attributes:
+        folder: for the checkpoints.
+        keep: how many are kept, the newest.
         newest: the last checkpoint written by this process; None before the first.
         seconds_before: of training in earlier processes, up to the checkpoint that was loaded.
     """
@@ -114,10 +112,7 @@ class Checkpoints(Checkpoint):
 class BestCheckpoint(ModelCheckpoint):
     """Keeps a checkpoint of the best value of a metric as best.ckpt; no run goes on from it.
 
-    Args:
-        dirpath: folder for the checkpoint.
-        monitor: what is compared at each sample interval, such as "validation/accuracy".
-        mode: "max" where more is better, else "min".
+    For its arguments see `config.schema.BestCheckpoint`.
     """
 
     def __init__(self, dirpath: str, monitor: str, mode: str) -> None:

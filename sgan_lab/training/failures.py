@@ -41,11 +41,9 @@ log = logging.getLogger(__name__)
 class Failures(Callback):
     """Looks for `KINDS` of failure at each sample interval, or epoch of the supervised baseline.
 
-    Args:
+    Attributes:
         history: the values of the iterations; a callback that precedes this one.
         data: that the classifier learns from.
-
-    Attributes:
         found: the iteration at which each kind was seen first.
     """
 

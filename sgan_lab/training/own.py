@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sgan_lab.algorithms.base import GAN, Algorithm, SemiSupervisedClassifier
 from sgan_lab.config.targets import PLACES, code_names, is_in, nodes
-from sgan_lab.errors import ConfigError, UserError
+from sgan_lab.errors import ConfigError, UserError, reason
 
 STEP = (
     "training_step must return a dict of scalar tensors by the names of their curves, the same "
@@ -47,7 +47,7 @@ def own_errors(config: DictConfig, folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except MisconfigurationException as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(reason(error)) from error
     except Exception as error:
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__:

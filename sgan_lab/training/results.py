@@ -53,25 +53,17 @@ def run_metrics(
 ) -> dict[str, Any]:
     """The content of metrics.json.
 
-    Args:
-        config: of the run.
-        data: what it was trained and evaluated on.
-        evaluations: see `evaluate_run`.
-        trainer: after training.
-        seconds: time of training, of all processes that continued the run.
-        commit: see `git_commit`.
+    The seconds are the time of training, of all processes that continued the run. See also
+    `evaluate_run` and `git_commit`.
     """
-    return {
-        **{
-            f"{part}_{name}": value
-            for part, evaluation in evaluations.items()
-            for name, value in measure(evaluation).items()
-        },
-        **(
-            {"test_confusion": evaluations["test"].confusion.tolist()}  # which a report pools
-            if config.data.get("folds")
-            else {}
-        ),
+    metrics = {
+        f"{part}_{name}": value
+        for part, evaluation in evaluations.items()
+        for name, value in measure(evaluation).items()
+    }
+    if config.data.get("folds"):
+        metrics["test_confusion"] = evaluations["test"].confusion.tolist()  # which a report pools
+    return metrics | {
         "temperature": evaluations["test"].temperature,
         "test_images": len(data.test.labels),
         "num_labeled": len(data.labeled.labels),

@@ -151,12 +151,6 @@ def test_a_metric_that_runs_cannot_be_compared_by_is_one_error():
             check_metric("sweep.metric", name)
 
 
-def test_the_registry_is_read_without_torch():
-    probe = "import sys, sgan_lab.evaluation.metrics; "
-    probe += "sys.exit(bool({'torch', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
-
-
 # The command `sgan-lab` with one more metric.
 ONE_MORE = """
 from sgan_lab.cli import main

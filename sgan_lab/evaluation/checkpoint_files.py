@@ -41,16 +41,15 @@ def newest_intact(folder: Path) -> Path | None:
 
 
 def find_checkpoint(path: Path, which: str | None = None) -> Path:
-    """The checkpoint that a user means.
+    """The checkpoint that a user means, by its own path or that of a run folder.
 
     Args:
-        path: a checkpoint, or a run folder.
-        which: "last", the newest that is intact, or "best", the one with the best validation
-            accuracy; None for the last one. Only of a run folder.
+        path: of either.
+        which: of a run folder: "last", the newest that is intact, or "best", the one with the best
+            validation accuracy; None for the last one.
 
     Raises:
         DataError: there is none.
-        OSError: the folder cannot be read.
     """
     if not path.is_dir():
         if which:

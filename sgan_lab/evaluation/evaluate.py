@@ -156,11 +156,8 @@ def write_evaluation(
 ) -> None:
     """Write evaluation.json and the figures into a folder, all at once; other files in it stay.
 
-    Args:
-        evaluation: what is written.
-        images: those that were classified, bytes (N, channels, height, width).
-        source: where classifier and images come from, for evaluation.json.
-        folder: made where it does not exist.
+    The images are bytes (N, channels, height, width); the source says where they and the classifier
+    come from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {

@@ -39,17 +39,11 @@ FORKED.set_forkserver_preload(IMPORTED)
 
 
 def run_in_process(folder: Path, prefix: str = "") -> dict[str, Any]:
-    """Run `sgan_lab.jobs.worker` on a run folder that this process owns, and wait for it.
+    """Run `sgan_lab.jobs.worker` on a run folder that this process owns; returns metrics.json.
 
-    A signal is passed on to the run, which has `PATIENCE` to save a checkpoint.
-
-    Args:
-        folder: of the run; its config.yaml says what to train.
-        prefix: before each of its log lines. A job of a sweep has one. On a terminal such a job
-            shows nothing, since the sweep shows the progress of all jobs.
-
-    Returns:
-        The content of metrics.json.
+    A signal is passed on to the run, which has `PATIENCE` to save a checkpoint. A job of a sweep
+    has a prefix before each of its log lines. On a terminal it shows nothing, since the sweep shows
+    the progress of all jobs.
 
     Raises:
         JobError: the run has failed or was killed; its status.json says so too.

@@ -36,13 +36,8 @@ log = logging.getLogger(__name__)
 def run(folder: Path, prefix: str = "", rank: int = 0) -> dict[str, Any]:
     """Train as a run folder's config.yaml says, with its log and status.json.
 
-    Args:
-        folder: of the run.
-        prefix: before each log line on the terminal.
-        rank: of this process among those of the run.
-
-    Returns:
-        The content of metrics.json; in other processes than the first of several, nothing.
+    Returns the content of metrics.json; in other processes than that of rank 0, nothing. Log lines
+    have a prefix on the terminal.
 
     Raises:
         UserError: data are missing or damaged, or training failed; status.json says so too.

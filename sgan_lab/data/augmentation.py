@@ -57,6 +57,11 @@ class Augmentation:
     magnitude: float = 10
     cutout: float = 0
 
+    @property
+    def has_colors(self) -> bool:
+        """Whether colors are changed."""
+        return bool(self.brightness or self.contrast or self.saturation or self.hue)
+
     def of_bytes(self, images: Tensor) -> Tensor:
         """Bytes (N, channels, height, width), flipped, cropped and by RandAugment."""
         if self.flip or self.crop:
@@ -69,7 +74,7 @@ class Augmentation:
         """Floats (N, channels, height, width) in [-1, 1]: mapped, colored and cut out."""
         if self.affine:
             images = random_affine(images, self.affine)
-        if self.brightness or self.contrast or self.saturation or self.hue:
+        if self.has_colors:
             images = self.color_jitter(images)
         return cutout(images, self.cutout) if self.cutout else images
 

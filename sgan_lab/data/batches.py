@@ -86,6 +86,13 @@ class SemiSupervisedBatches:
         for _ in range(self.length):
             yield self.draw()
 
+    @property
+    def is_recordable(self) -> bool:
+        """Whether `draw` can be recorded as a CUDA graph: nothing passes between CPU and GPU."""
+        views = (self.data.augmentation, self.first_view or self.data.augmentation)
+        reads = any(each.rand_augment or each.has_colors for each in views)
+        return self.data.draw_weights is None and not reads
+
     def draw(self) -> SemiSupervisedBatch | GuessedBatch:
         """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images

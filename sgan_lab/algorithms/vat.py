@@ -5,7 +5,7 @@ Semi-Supervised Learning (github.com/takerum/vat_tf).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +88,7 @@ class SameDraws(TorchDispatchMode):
         self.drawn: list[Tensor] = []
         self.left: Iterator[Tensor] | None = None  # None while it is entered first
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "SameDraws":
         self.left = iter(self.drawn) if self.drawn else None
         return super().__enter__()
 

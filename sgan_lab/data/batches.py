@@ -90,8 +90,7 @@ class SemiSupervisedBatches:
     def is_recordable(self) -> bool:
         """Whether `draw` can be recorded as a CUDA graph: nothing passes between CPU and GPU."""
         views = (self.data.augmentation, self.first_view or self.data.augmentation)
-        reads = any(each.rand_augment or each.has_colors for each in views)
-        return self.data.draw_weights is None and not reads
+        return self.data.draw_weights is None and not any(each.rand_augment for each in views)
 
     def draw(self) -> SemiSupervisedBatch | GuessedBatch:
         """The next batch."""

@@ -100,7 +100,7 @@ ALGORITHMS = {  # and how many draws are replayed
     "sgan": (lambda: SGAN(SHAPE, CLASSES, ITERATIONS, 3e-4, 1e-3, 1e-3), [4]),
     "fixmatch": (fixmatch, [4]),
     "rand_augment": (lambda: fixmatch(strong_augmentation={"rand_augment": 1}), []),
-    "colors": (lambda: fixmatch(strong_augmentation={"hue": 0.1}), []),
+    "colors": (lambda: fixmatch(strong_augmentation={"hue": 0.1}), [4]),
 }
 
 
@@ -160,6 +160,7 @@ MODELS = {
     "feature_matching": [],
     "bad_gan": ["model.low_density_start=5", "model.density_epochs=1"],
     "improved_pi_model": ["model.propagation_weight=1"],
+    "pi_model": ["data/augmentation=photos"],
     "vat": ["model.entropy_weight=1"],
     "freematch": [],  # whose draws are not recorded
     "mean_teacher": ["trainer.precision=bf16-mixed"],

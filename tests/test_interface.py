@@ -22,7 +22,6 @@ from sgan_lab.errors import ConfigError, DataError, UserError
 from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.checksums import checksum_file
 from sgan_lab.evaluation.evaluate import run_data
-from sgan_lab.evaluation.predict import predict
 from sgan_lab.jobs import owner
 from tests.processes import RUN, TINY, results
 
@@ -91,11 +90,11 @@ def test_a_classifier_predicts_from_arrays_pictures_and_files(baseline_run, tmp_
     assert run.generated_images is None
     classifier = run.classifier
     images, labels = run_data(baseline_run, classifier).test
-    expected = list(predict(classifier, images))
+    expected = classifier.probabilities(classifier.logits(images))
     arrays = images[:, 0].numpy()
     names, probabilities = classifier.predict(arrays), classifier.predict_proba(arrays)
-    assert names.tolist() == [each.class_name for each in expected]
-    assert probabilities.max(axis=1).tolist() == [each.probability for each in expected]
+    assert names.tolist() == [classifier.class_names[each] for each in expected.argmax(dim=1)]
+    assert probabilities.tolist() == expected.tolist()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     accuracy = np.mean(names == np.array(classifier.class_names)[labels])
     assert accuracy == pytest.approx(run.metrics["test_accuracy"])

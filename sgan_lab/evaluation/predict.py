@@ -8,13 +8,12 @@ nothing about D(x). Pictures that cannot be read are left out, and make the exit
 import csv
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
 from sgan_lab.config.own import trusted
 from sgan_lab.data.image_files import named, read_files
@@ -30,31 +29,6 @@ examples:
   sgan-lab predict outputs/<date>/<time> pictures/ > classes.csv
   sgan-lab predict outputs/<date>/<time> --which best --all --threshold 0.9 a.png b.jpg
 """
-
-
-class Prediction(NamedTuple):
-    """What a classifier makes of an image; all probabilities are in [0, 1].
-
-    Attributes:
-        class_name: the most probable class.
-        probability: its probability.
-        real_probability: the probability that the image is real.
-        probabilities: of all classes, in the order of the classifier's `class_names`.
-    """
-
-    class_name: str
-    probability: float
-    real_probability: float
-    probabilities: list[float]
-
-
-def predict(classifier: Classifier, images: Tensor) -> Iterator[Prediction]:
-    """Yield a prediction for each image; images are bytes (N, channels, height, width)."""
-    logits = classifier.logits(images)
-    real = logits.logsumexp(dim=1).sigmoid()
-    for row, real_probability in zip(classifier.probabilities(logits), real.tolist(), strict=True):
-        label, values = row.argmax().item(), row.tolist()
-        yield Prediction(classifier.class_names[label], values[label], real_probability, values)
 
 
 def write_predictions(
@@ -90,11 +64,14 @@ def write_predictions(
                 batch, size, channels, classifier.background, shows_progress=False
             )
             broken |= {start + place: reason for place, reason in reasons.items()}
-            for place, prediction in enumerate(predict(classifier, images)):
+            logits = classifier.logits(images)
+            real = logits.logsumexp(dim=1).sigmoid().tolist()
+            for place, probabilities in enumerate(classifier.probabilities(logits).tolist()):
                 if place in reasons:
                     continue
-                name, probability, real_probability, probabilities = prediction
-                numbers = [probability, real_probability, *(probabilities if with_all else ())]
+                probability = max(probabilities)
+                name = classifier.class_names[probabilities.index(probability)]
+                numbers = [probability, real[place], *(probabilities if with_all else ())]
                 text = cell(name) if probability >= threshold else ""
                 row = [cell(str(batch[place])), text, *(f"{value:.6f}" for value in numbers)]
                 writer.writerow(row)

@@ -199,9 +199,5 @@ class SGANClassifier(ClassifierMixin, BaseEstimator):
             algorithm.prepare(data)
             trainer.fit(algorithm, batches)
             interruption.end_if_received()
-        return Classifier(
-            algorithm.classifier.cpu().eval(),
-            data.image_shape,
-            list(data.class_names),
-            algorithm.hparams.discriminator,
-        )
+        network, names = algorithm.classifier.cpu().eval(), list(data.class_names)
+        return Classifier(network, data.image_shape, names, algorithm.hparams.discriminator)

@@ -181,9 +181,8 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     from sgan_lab.config.schema import Field, matches
 
     if type(folds := data.get("folds")) is int and folds > 0:
-        return {"data.fold": Annotated[int, Field(ge=0, le=folds - 1)]} | data_limits(
-            data | {"folds": None}
-        )
+        limits = {"data.fold": Annotated[int, Field(ge=0, le=folds - 1)]}
+        return limits | data_limits(data | {"folds": None})
     if data.get("labeled_list") is not None:
         return {"data.num_labeled": NoneType}
     known = data_set(data)

@@ -44,9 +44,8 @@ def read_or_recall(
             # A zip file: checksums of all bytes are compared. No pickle: no code is run.
             with np.load(file, allow_pickle=False) as stored:
                 images = torch.from_numpy(stored["images"])
-                broken = dict(
-                    zip(stored["broken"].tolist(), stored["reasons"].tolist(), strict=True)
-                )
+                places, reasons = stored["broken"].tolist(), stored["reasons"].tolist()
+                broken = dict(zip(places, reasons, strict=True))
             if (images.shape, images.dtype) == (shape, torch.uint8):
                 log.info("%d images of %s are read from %s", len(paths), root, file)
                 return images, broken

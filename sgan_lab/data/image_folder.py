@@ -341,12 +341,8 @@ def images_among(files: Collection[Path], folder: Path) -> list[Path]:
     others = Counter(path.suffix.lower() or "no suffix" for path in set(files) - set(images))
     if others:
         counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in sorted(others.items()))
-        log.warning(
-            "Files below %s that are not read: %s. Formats that are: %s.",
-            shown(folder),
-            counts,
-            ", ".join(FORMATS),
-        )
+        message = "Files below %s that are not read: %s. Formats that are: %s."
+        log.warning(message, shown(folder), counts, ", ".join(FORMATS))
     return images
 
 

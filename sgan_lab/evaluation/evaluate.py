@@ -31,7 +31,7 @@ from sgan_lab.errors import DataError, UserError, reason
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
 from sgan_lab.evaluation.classifier import Classifier, load_classifier
-from sgan_lab.evaluation.metrics import METRICS, calibration_error, measure, title
+from sgan_lab.evaluation.metrics import METRICS, calibration_error, errors, measure, title
 from sgan_lab.terminal import printable
 
 BATCH_SIZE = 1000  # images at once; changes memory and speed only
@@ -171,21 +171,16 @@ def write_evaluation(
     names = plots.legible(evaluation.class_names)
     worst = evaluation.worst(NUM_WORST)
     captions = [
-        f"{names[label]} → {names[predicted]}\n{probabilities.max():.1%}"
-        for label, predicted, probabilities in zip(
-            evaluation.labels[worst],
-            evaluation.predicted[worst],
-            evaluation.probabilities[worst],
-            strict=True,
-        )
+        f"{names[evaluation.labels[index]]} → {names[evaluation.predicted[index]]}\n"
+        f"{evaluation.probabilities[index].max():.1%}"
+        for index in worst
     ]
-    num_wrong = int((evaluation.predicted != evaluation.labels).sum())
     figures = {
         "confusion_matrix.png": plots.confusion_matrix(
             evaluation.confusion, evaluation.class_names
         ),
         "reliability.png": plots.reliability(evaluation),
-        "worst.png": plots.worst_images(images[worst], captions, num_wrong),
+        "worst.png": plots.worst_images(images[worst], captions, errors(evaluation)),
     }
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         for name, figure in figures.items():

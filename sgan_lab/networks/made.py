@@ -123,10 +123,6 @@ def fit(made: MADE, data: SemiSupervisedData, epochs: int) -> None:
             optimizer.step()
             schedule.step()
             total += loss.detach() * len(drawn)
-        log.info(
-            "density model: epoch %d of %d, -log p %.1f nats an image",
-            epoch,
-            epochs,
-            total.item() / len(images),
-        )
+        mean = total.item() / len(images)
+        log.info("density model: epoch %d of %d, -log p %.1f nats an image", epoch, epochs, mean)
     made.requires_grad_(False)

@@ -44,11 +44,8 @@ def read_events(folder: Path) -> Events:
     They are put in order by their step. The reader goes by the times in the files' names, and after
     a clock was set back it would purge what a resumed run wrote.
     """
-    reader = EventAccumulator(
-        str(folder),
-        size_guidance={SCALARS: 0, IMAGES: 0},  # 0 for all
-        purge_orphaned_data=False,
-    )
+    sizes = {SCALARS: 0, IMAGES: 0}  # 0 for all
+    reader = EventAccumulator(str(folder), size_guidance=sizes, purge_orphaned_data=False)
     try:
         reader.Reload()
     except Exception as error:  # protobuf has its own

@@ -325,9 +325,8 @@ def print_summary(runs: pd.DataFrame, metric: str = "accuracy") -> None:
     varied = [key for key in settings if summary[key].nunique(dropna=False) > 1] or ["model"]
     for name in short_names(varied):
         table.add_column(escape(name), overflow="fold")
-    shown = shown_statistics(summary, METRICS[metric].unit)[
-        ["runs", "mean", "std", "95 % interval"]
-    ]
+    columns = ["runs", "mean", "std", "95 % interval"]
+    shown = shown_statistics(summary, METRICS[metric].unit)[columns]
     for name in shown:
         table.add_column(name, no_wrap=True)
     cells = summary[varied].map(setting_text).map(escape).join(shown)

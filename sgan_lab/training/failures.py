@@ -110,12 +110,8 @@ class Failures(Callback):
         predicted = algorithm.inferred(algorithm.classifier, images).argmax(dim=1)
         shares = predicted.bincount(minlength=len(self.data.class_names)) / len(images)
         num_labels = len(self.data.labeled.labels)
-        rows = zip(
-            self.data.class_names,
-            shares.tolist(),
-            self.data.label_frequencies.tolist(),
-            strict=True,
-        )
+        frequencies = self.data.label_frequencies.tolist()
+        rows = zip(self.data.class_names, shares.tolist(), frequencies, strict=True)
         odd = [
             f"{name} {share:.1%} instead of {frequency:.1%}"
             for name, share, frequency in rows

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sgan_lab.data.containers import scale
-from sgan_lab.data.image_folder import read_images
+from sgan_lab.data.image_files import read_images
 from sgan_lab.evaluation import predict as predict_module
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.predict import main

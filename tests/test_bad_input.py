@@ -347,7 +347,7 @@ def test_configuration_files(drawn, folder):
 
 
 STATUS = [
-    json.dumps(asdict(Status(state, "no", 3, 9, "here", 99)))
+    json.dumps(asdict(Status(state, "no", 3, 9, host="here", pid=99)))
     for state in ("running", "finished", "failed")
 ]
 METRICS = {"test_accuracy": 0.5, "test_errors": 1, "seconds": 2.0, "num_labeled": 77}

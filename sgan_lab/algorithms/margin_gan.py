@@ -27,7 +27,8 @@ class MarginGAN(SGAN):
 
     The authors' program for MNIST differs in its networks, has momentum for the classifier, adds
     1e-6 in logarithms, and first trains the classifier on the labels alone, up to a test accuracy.
-    Here, an unlabeled image has no part before its class is probable.
+    Here, an unlabeled image has no part before its class is probable. Of the generator's losses the
+    program logs 0.9 and 0.1 times, but follows the sum, as here.
 
     Args:
         image_shape: (channels, height, width) of an image.

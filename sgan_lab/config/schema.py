@@ -385,6 +385,16 @@ class SGAN(GAN, Discriminating):
     generator_learning_rate: Positive = Field(description="step 4")
 
 
+class MarginGAN(SGAN):
+    """MarginGAN (Dong and Lin 2019)."""
+
+    labeled_learning_rate: Positive = Field(description="of the classifier")
+    unlabeled_learning_rate: Positive = Field(description="of the critic")
+    threshold: BelowOne = Field(
+        description="what the probability of a class must exceed to label an unlabeled image"
+    )
+
+
 class ImprovedSGAN(PropagatedLabels, SGAN):
     """The SGAN with switches for what improves it."""
 
@@ -506,6 +516,7 @@ CLASSES: dict[str, dict[str, type[Settings]]] = {
     "model": {
         "sgan_lab.algorithms.sgan.SGAN": SGAN,
         "sgan_lab.algorithms.improved_sgan.ImprovedSGAN": ImprovedSGAN,
+        "sgan_lab.algorithms.margin_gan.MarginGAN": MarginGAN,
         "sgan_lab.algorithms.feature_matching.FeatureMatching": FeatureMatching,
         "sgan_lab.algorithms.bad_gan.BadGAN": BadGAN,
         "sgan_lab.algorithms.supervised.Supervised": Supervised,

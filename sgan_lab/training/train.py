@@ -120,6 +120,7 @@ def train_as(
     on_start(lambda: trainer.global_step, iterations)
     if trainer.global_rank:  # equal weights in all processes, but draws of their own
         torch.manual_seed(config.seed + (trainer.global_rank << 32))  # seeds are below 2^32
+    algorithm.first_iteration = start
 
     started = time.perf_counter()
     trainer.fit(algorithm, batches, ckpt_path=checkpoint, weights_only=True)

@@ -141,7 +141,10 @@ def time_stacked(seeds: int, iterations: int, device: torch.device, is_recorded:
 
 @contextmanager
 def multi_process_service() -> Iterator[None]:
-    """NVIDIA's MPS, for the processes that start within."""
+    """NVIDIA's MPS, for the processes that start within; the one that is there, if one is."""
+    if "CUDA_MPS_PIPE_DIRECTORY" in os.environ:
+        yield
+        return
     with tempfile.TemporaryDirectory() as folder:
         places = {f"CUDA_MPS_{kind}_DIRECTORY": folder for kind in ("PIPE", "LOG")}
         os.environ.update(places)
@@ -174,33 +177,37 @@ def run_speeds(count: int, iterations: int, device: str, *overrides: str) -> lis
 def table(device: str, is_smoke: bool) -> pd.DataFrame:
     """Iterations a second of each seed and of all seeds together, by how they are run."""
     place = torch.device(device)
-    seeds, few, many = (2, 6, 6) if is_smoke else (SEEDS, 1000, 8000)
-    alone = {"plain loop": [time_loop("plain", few, 1, place)]}
-    alone["run, not recorded"] = run_speeds(1, few, device, "cuda_graph=false")
+    seeds, few, many = (2, 6, 6) if is_smoke else (SEEDS, 400, 4000)
+    rows: dict[str, dict[str, float | None]] = {}
+
+    def measured(name: str, speeds: Sequence[float]) -> None:
+        rows[name] = {"it/s of the slowest": min(speeds, default=None), "it/s of all": sum(speeds)}
+        print(name, *(f"{speed:.1f}" for speed in speeds), flush=True)
+
+    measured("plain loop", [time_loop("plain", few, 1, place)])
+    measured("run, not recorded", run_speeds(1, few, device, "cuda_graph=false"))
     if device == "cuda":
-        alone["run, recorded"] = run_speeds(1, many, device)
         mixed = "trainer.precision=bf16-mixed"
-        alone["run, bf16-mixed, not recorded"] = run_speeds(
-            1, few, device, mixed, "cuda_graph=false"
+        measured("run, recorded", run_speeds(1, many, device))
+        measured(
+            "run, bf16-mixed, not recorded", run_speeds(1, few, device, mixed, "cuda_graph=false")
         )
-        alone["run, bf16-mixed, recorded"] = run_speeds(1, many, device, mixed)
-    speeds = alone | {f"{seeds} runs at once": run_speeds(seeds, many, device)}
+        measured("run, bf16-mixed, recorded", run_speeds(1, many, device, mixed))
+    measured(f"{seeds} seeds stacked", [time_stacked(seeds, few, place, False)] * seeds)
+    if device == "cuda":
+        stacked = time_stacked(seeds, many, place, True)
+        measured(f"{seeds} seeds stacked, recorded", [stacked] * seeds)
+    measured(f"{seeds} runs at once", run_speeds(seeds, many, device))
     if shutil.which(MPS):
         with multi_process_service():
-            speeds[f"{seeds} runs at once, MPS"] = run_speeds(seeds, many, device)
-    speeds[f"{seeds} seeds stacked"] = [time_stacked(seeds, few, place, False)] * seeds
-    if device == "cuda":
-        recorded = time_stacked(seeds, many, place, True)
-        speeds[f"{seeds} seeds stacked, recorded"] = [recorded] * seeds
-    rows = {
-        name: {"it/s of the slowest": min(each, default=None), "it/s of all": sum(each)}
-        for name, each in speeds.items()
-    }
+            measured(f"{seeds} runs at once, MPS", run_speeds(seeds, many, device))
     return pd.DataFrame(rows).T
 
 
 def train_on(keep: Path, runs: Sequence[str], minutes: float) -> None:
     """Start runs, or resume those that are in a folder, all at once, and interrupt them in time.
+
+    The test errors of those that have ended are printed.
 
     Args:
         keep: the folder, with a run folder for each; to be given again next time.
@@ -211,7 +218,7 @@ def train_on(keep: Path, runs: Sequence[str], minutes: float) -> None:
     with ExitStack() as stack:
         if shutil.which(MPS):
             stack.enter_context(multi_process_service())
-        processes = []
+        processes, folders = [], []
         for overrides in runs:
             folder = keep.absolute() / "".join(c if c.isalnum() else "_" for c in overrides)
             arguments = [*shlex.split(overrides), f"hydra.run.dir={folder}"]
@@ -219,12 +226,17 @@ def train_on(keep: Path, runs: Sequence[str], minutes: float) -> None:
                 arguments = [f"resume={folder}"]
             command = [sys.executable, "-m", "sgan_lab.run", *arguments]
             processes.append(subprocess.Popen(command, cwd=ROOT))
+            folders.append(folder)
         while time.monotonic() < end and any(each.poll() is None for each in processes):
             time.sleep(1)
         for process in processes:
             process.terminate()  # a run writes its checkpoint
         for process in processes:
             process.wait()
+    for overrides, folder in zip(runs, folders, strict=True):
+        metrics = folder / "metrics.json"
+        result = json.loads(metrics.read_text()) if metrics.exists() else {}
+        print(overrides, result.get("test_errors", "not at its end"), "errors")
 
 
 def main() -> None:

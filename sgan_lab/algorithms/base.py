@@ -150,6 +150,21 @@ class Algorithm(LightningModule):
                 else:
                     group["lr"] = learning_rate
 
+    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
+        """One step of an optimizer along the gradient of a loss, in manual optimization."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        torch.clear_autocast_cache()  # the weights in bfloat16, which are those before the step
+
+    def step_kind(self) -> Hashable:
+        """What the coming training step depends on besides its batch and the tensors of the module.
+
+        A CUDA graph is recorded for each value, see `training.cuda_graph`. Here it is whether the
+        step has the loss of propagated labels.
+        """
+        return self.propagation is not None and self.propagation.is_on(self.global_step)
+
 
 class GAN(Algorithm):
     """A generator and a discriminator, updated in steps of their own.
@@ -181,12 +196,6 @@ class GAN(Algorithm):
             for weight in trained:
                 weight.requires_grad_(True)
 
-    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
-        """One step of an optimizer along the gradient of a loss."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-
     def on_train_start(self) -> None:
         """Take the optimizers.
 
@@ -196,12 +205,6 @@ class GAN(Algorithm):
         """
         *self.discriminator_optimizers, _ = self.optimizers(use_pl_optimizer=False)
         self.generator_optimizer = self.optimizers()[-1]
-
-    def step_kind(self) -> Hashable:
-        """What the coming training step depends on besides its batch and the tensors of the module.
-
-        A CUDA graph is recorded for each value, see `training.cuda_graph`.
-        """
 
 
 class SemiSupervisedClassifier(Algorithm):
@@ -225,6 +228,8 @@ class SemiSupervisedClassifier(Algorithm):
         weights: see `Algorithm`.
     """
 
+    automatic_optimization = False
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -244,6 +249,14 @@ class SemiSupervisedClassifier(Algorithm):
         self.weights = weights
         self.learning_rate_decay = learning_rate_decay
         self.unlabeled_batches = unlabeled_batches
+        # A tensor, since a recorded step reads it.
+        self.register_buffer("ramped_weight", torch.tensor(0.0), persistent=False)
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """Set the learning rate and the weight of the unlabeled loss of an iteration."""
+        super().on_train_batch_start()
+        factor = ramp_up(self.global_step, self.hparams.iterations, self.hparams.ramp_up)
+        self.ramped_weight.fill_(factor * self.hparams.weight)
 
     def labeled_logits_and_unlabeled_loss(
         self, batch: SemiSupervisedBatch
@@ -260,11 +273,10 @@ class SemiSupervisedClassifier(Algorithm):
         """One iteration; returns its losses and the accuracy on the labeled batch."""
         logits, values = self.labeled_logits_and_unlabeled_loss(batch)
         class_loss = self.class_loss(logits, batch.labels)
-        factor = ramp_up(self.global_step, self.hparams.iterations, self.hparams.ramp_up)
+        loss = class_loss + self.ramped_weight * values["unlabeled/loss"]
+        loss = loss + values.get("unlabeled/propagation_loss", 0.0)
+        self.update(loss, self.optimizers())
         return {
-            "loss": class_loss
-            + factor * self.hparams.weight * values["unlabeled/loss"]
-            + values.get("unlabeled/propagation_loss", 0.0),
             "labeled/class_loss": class_loss.detach(),
             "labeled/accuracy": accuracy(logits, batch.labels),
             **{name: value.detach() for name, value in values.items()},

@@ -139,10 +139,6 @@ class ImprovedSGAN(SGAN):
         consistency_loss = losses.consistency_loss(logits, target_logits)
         return real_loss, others + self.hparams.consistency_weight * consistency_loss
 
-    def step_kind(self) -> bool:
-        """Whether the coming iteration has the loss of propagated labels."""
-        return self.propagation is not None and self.propagation.is_on(self.global_step)
-
     def matching_step(self, noise: Tensor, real_images: Tensor) -> Tensor:
         """Step 4 towards images with the mean features of real ones."""
         with self.frozen_discriminator():

@@ -5,7 +5,9 @@ Tarvainen and Valpola 2017, Mean teachers are better role models.
 
 from typing import Any
 
-from torch import nn
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from sgan_lab.algorithms.averaging import RunningAverage
 from sgan_lab.algorithms.pi_model import PiModel
@@ -36,7 +38,7 @@ class MeanTeacher(PiModel):
         """The running average of the student."""
         return self.averaged_discriminator
 
-    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
-        """Move the student, then the teacher: before checkpoints, which callbacks write."""
-        super().optimizer_step(*arguments, **options)
+    def update(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
+        """Move the student, then the teacher."""
+        super().update(loss, optimizer)
         self.averaged_discriminator.update_parameters(self.discriminator)

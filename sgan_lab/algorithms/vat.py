@@ -4,12 +4,13 @@ Miyato et al. 2018, Virtual Adversarial Training: A Regularization Method for Su
 Semi-Supervised Learning (github.com/takerum/vat_tf).
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode  # as torch documents it
 
 from sgan_lab import losses
 from sgan_lab.algorithms.base import SemiSupervisedClassifier
@@ -45,33 +46,72 @@ class VAT(SemiSupervisedClassifier):
         labeled_logits = self.discriminator(batch.labeled_images)
         images, entropy_weight = batch.unlabeled_images, self.hparams.entropy_weight
         directions = torch.randn_like(images)
-        with self.unchanged_draws(), torch.set_grad_enabled(entropy_weight > 0):
+        draws = SameDraws()
+        with draws, torch.set_grad_enabled(entropy_weight > 0):
             logits = self.discriminator(images)
         for _ in range(self.hparams.power_iterations):
-            directions = self.power_iteration(images, logits, directions)
+            directions = self.power_iteration(images, logits, directions, draws)
         perturbed_images = images + self.hparams.epsilon * normalized(directions)
-        divergence = losses.kl_divergence(self.discriminator(perturbed_images), logits)
+        with draws:
+            perturbed_logits = self.discriminator(perturbed_images)
+        divergence = losses.kl_divergence(perturbed_logits, logits)
         entropy = losses.entropy(logits)
         loss = divergence + entropy_weight * entropy
         return labeled_logits, {"unlabeled/loss": loss, "unlabeled/entropy": entropy}
 
-    def power_iteration(self, images: Tensor, logits: Tensor, directions: Tensor) -> Tensor:
+    def power_iteration(
+        self, images: Tensor, logits: Tensor, directions: Tensor, draws: "SameDraws"
+    ) -> Tensor:
         """H d of each image, up to a factor, for the Hessian H of the divergence at r = 0.
 
         Args:
             images: x, (N, channels, height, width) in [-1, 1].
             logits: of x.
             directions: d, of the shape of x.
+            draws: those of the pass of x.
         """
         steps = (FINITE_DIFFERENCE * normalized(directions)).requires_grad_()
-        with self.unchanged_draws():
+        with draws:
             logits_there = self.discriminator(images + steps)
         (gradients,) = torch.autograd.grad(losses.kl_divergence(logits_there, logits), steps)
         return gradients
 
-    def unchanged_draws(self) -> AbstractContextManager[None]:
-        """Within, draws leave the generator unchanged, so that the next pass draws the same."""
-        return torch.random.fork_rng(devices=[self.device] if self.on_gpu else [])
+
+class SameDraws(TorchDispatchMode):
+    """Random operations within give what they gave when it was first entered.
+
+    Unlike a generator whose state is put back, it can be recorded as a CUDA graph.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[Tensor] = []
+        self.left: Iterator[Tensor] | None = None  # None while it is entered first
+
+    def __enter__(self) -> "SameDraws":
+        self.left = iter(self.drawn) if self.drawn else None
+        return super().__enter__()
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        _: Sequence[type],
+        arguments: Sequence[Any] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The results of an operation, see the class."""
+        if torch.Tag.nondeterministic_seeded not in operation.tags:
+            return operation(*arguments, **(options or {}))
+        is_dropout = operation is torch.ops.aten.native_dropout.default  # torch's own on a GPU
+        if self.left is None:
+            result = operation(*arguments, **(options or {}))
+            self.drawn.append((result[1] if is_dropout else result).clone())
+            return result
+        drawn = next(self.left)
+        if is_dropout:
+            values, probability, _ = arguments
+            return values * drawn * (1 / (1 - probability)), drawn
+        return arguments[0].copy_(drawn) if operation._schema.is_mutable else drawn.clone()
 
 
 def normalized(directions: Tensor) -> Tensor:

@@ -261,7 +261,13 @@ class Supervised(Discriminating):
 
 
 class Iterated(Model):
-    """A model whose training is measured in iterations."""
+    """A model whose training is measured in iterations; it steps its optimizers by itself."""
+
+    unsupported = {
+        "gradient_clip_val": None,
+        "gradient_clip_algorithm": None,
+        "accumulate_grad_batches": 1,
+    }
 
     iterations: Count = Field(description="of training")
 
@@ -360,13 +366,7 @@ BATCH_NORMALIZED = {
 
 
 class GAN(Iterated):
-    """A model with a generator; it steps its optimizers by itself."""
-
-    unsupported = {
-        "gradient_clip_val": None,
-        "gradient_clip_algorithm": None,
-        "accumulate_grad_batches": 1,
-    }
+    """A model with a generator."""
 
 
 class SGAN(GAN, Discriminating):

@@ -8,6 +8,7 @@ that is drawn is torchvision's. docs/own_images.md has the times.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -86,16 +87,23 @@ class Augmentation:
         mean = gray(images).mean(dim=(2, 3)).unsqueeze(2)
         matrix = bright * contrast
         if images.shape[1] == 3:
-            to_yiq = torch.tensor(RGB_TO_YIQ, device=images.device)
+            to_yiq, to_rgb = color_maps(images.device)
             # Saturation and hue change the plane of I and Q, and leave the luma Y.
             cos, sin = saturation * angle.cos(), saturation * angle.sin()
             zero, one = torch.zeros_like(cos), torch.ones_like(cos)
             rows = [[one, zero, zero], [zero, cos, -sin], [zero, sin, cos]]
             turn = torch.cat([torch.cat(row, dim=2) for row in rows], dim=1)
-            matrix = matrix * (to_yiq.inverse() @ turn @ to_yiq)
+            matrix = matrix * (to_rgb @ turn @ to_yiq)
         # Black, which brightness leaves, is -1.
         offset = bright * (1 + (1 - contrast) * mean) - 1
         return torch.baddbmm(offset, matrix, images.flatten(2)).clamp_(-1, 1).view_as(images)
+
+
+@cache
+def color_maps(device: torch.device) -> tuple[Tensor, Tensor]:
+    """RGB to YIQ and back, (3, 3), made once: a CUDA graph cannot hold their making."""
+    to_yiq = torch.tensor(RGB_TO_YIQ, device=device)
+    return to_yiq, to_yiq.inverse()
 
 
 def gray(images: Tensor) -> Tensor:

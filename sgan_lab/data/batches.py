@@ -86,6 +86,12 @@ class SemiSupervisedBatches:
         for _ in range(self.length):
             yield self.draw()
 
+    @property
+    def is_recordable(self) -> bool:
+        """Whether `draw` can be recorded as a CUDA graph: nothing passes between CPU and GPU."""
+        views = (self.data.augmentation, self.first_view or self.data.augmentation)
+        return self.data.draw_weights is None and not any(each.rand_augment for each in views)
+
     def draw(self) -> SemiSupervisedBatch | GuessedBatch:
         """The next batch."""
         (images, labels), unlabeled = self.data.labeled, self.data.unlabeled_images

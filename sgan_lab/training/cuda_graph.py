@@ -10,7 +10,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sgan_lab.algorithms.base import GAN
 from sgan_lab.training.lightning_progress import count_iteration
 
 WARM_UP = 3  # calls, in which optimizers and libraries allocate what they keep
@@ -101,14 +100,15 @@ class Recorded:
 
 
 class RecordIterations(Callback):
-    """Has the draws and iterations of a GAN recorded where it trains on one GPU."""
+    """Has draws and iterations recorded on one GPU, where an algorithm makes its updates itself."""
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Record from the next iteration on."""
-        if not (isinstance(module, GAN) and module.on_gpu and trainer.world_size == 1):
+        if module.automatic_optimization or not module.on_gpu or trainer.world_size > 1:
             return
         batches = trainer.train_dataloader
-        batches.draw = Recorded(batches.draw)
+        if getattr(batches, "is_recordable", False):
+            batches.draw = Recorded(batches.draw)
         module.training_step = Recorded(
             module.training_step,
             trainer.optimizers,

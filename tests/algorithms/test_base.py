@@ -23,9 +23,10 @@ from sgan_lab.evaluation.metrics import measure
 from sgan_lab.jobs import worker
 from sgan_lab.report.runs import read_runs
 from sgan_lab.signals import Interrupted
-from tests.builders import digits, make_data
+from tests.builders import SHAPE, digits, make_data
+from tests.plain import plain_adam
 from tests.processes import TINY, read_events, steps
-from tests.steps import make_step
+from tests.steps import make_sgan, make_step
 
 SCALARS = {
     "pseudo_label": ["unlabeled/loss", "unlabeled/confident"],
@@ -117,6 +118,35 @@ def test_logits_are_adjusted_by_how_frequent_a_class_is(strength, monkeypatch):
     odds = logits.exp() * torch.tensor(frequencies).double() ** strength
     expected = -(odds[range(8), batch.labels] / odds.sum(1)).log().mean()
     torch.testing.assert_close(module.class_loss(logits, batch.labels), expected)
+
+
+def test_a_step_is_adams_along_the_gradient_of_the_loss(monkeypatch):
+    module, batch = make_step(PseudoLabel, monkeypatch, threshold=0.1)
+    weights = [weight.detach().clone() for weight in module.discriminator.parameters()]
+    torch.manual_seed(5)
+    module.training_step(batch, 0)
+    loss, _ = module.update.call_args.args
+    gradients = torch.autograd.grad(loss, list(module.discriminator.parameters()))
+    plain_adam(weights, gradients, {}, 1e-3)
+
+    del module.update  # that of `make_step`
+    (optimizer,) = module.trainer.optimizers
+    module.optimizers = lambda: optimizer
+    module.manual_backward = lambda loss: loss.backward()
+    torch.manual_seed(5)
+    module.training_step(batch, 0)
+    for weight, expected in zip(module.discriminator.parameters(), weights, strict=True):
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_in_mixed_precision_a_pass_has_the_weights_of_the_last_update():
+    sgan = make_sgan()
+    images, labels = torch.rand(8, *SHAPE), torch.arange(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        sgan.labeled_step(images, labels)
+        logits = sgan.eval()(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(logits, sgan(images), rtol=0, atol=0)
 
 
 def test_optimizer_is_kerass_adam_with_the_decay(monkeypatch):

@@ -1,5 +1,6 @@
 import torch
 
+from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.algorithms.mean_teacher import MeanTeacher
 from tests.plain import discriminate
 from tests.steps import check_step, make_step
@@ -31,9 +32,10 @@ def test_the_teacher_follows_the_student_after_each_step(monkeypatch):
         weight.data = torch.randn_like(weight)
         students.append(weight.data.clone())
 
-    monkeypatch.setattr("pytorch_lightning.LightningModule.optimizer_step", step)
+    del module.update  # that of `make_step`
+    monkeypatch.setattr(Algorithm, "update", step)
     for _ in range(3):
-        module.optimizer_step()
+        module.update(None, None)
     shares = [0.7**2, 0.7, 1]
     expected = sum(share * each for share, each in zip(shares, students, strict=True)) / sum(shares)
     teacher = module.averaged_discriminator.module.layers[0].weight

@@ -109,7 +109,8 @@ def test_the_pi_model_is_taught_them_in_the_first_iterations(end, is_taught, mon
     assert (propagation_loss > 0) == is_taught
     consistency = 3 * math.exp(-5 / 4 if end else 0) * values["unlabeled/loss"]
     total = values["labeled/class_loss"] + consistency + propagation_loss
-    torch.testing.assert_close(values["loss"].detach(), total)
+    torch.testing.assert_close(module.update.call_args.args[0].detach(), total)
+    assert module.step_kind() == is_taught
 
 
 @pytest.mark.slow

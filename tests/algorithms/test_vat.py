@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from sgan_lab.algorithms.vat import VAT
+from sgan_lab.algorithms.vat import VAT, SameDraws
 from tests.plain import discriminate
 from tests.steps import check_step, make_step
 
@@ -40,6 +41,27 @@ def test_a_step_is_the_papers(monkeypatch, power_iterations, entropy_weight):
     check_step(module, batch, plain_losses)
 
 
+def test_draws_are_the_same_each_time():
+    def draw(x):
+        own, half = torch.rand_like(x), F.dropout(x, 0.5)
+        on_gpu, _ = torch.native_dropout(x, 0.25, True)
+        return [own.add_(1), half, on_gpu, torch.randn(3).div_(2)]
+
+    x, other = torch.randn(2, 50)
+    torch.manual_seed(0)
+    expected, state = draw(x), torch.get_rng_state()
+    draws = SameDraws()
+    torch.manual_seed(0)
+    for _ in range(3):
+        with draws:
+            torch.testing.assert_close(draw(x), expected, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    with draws:
+        _, half, on_gpu, _ = draw(other)
+    torch.testing.assert_close(half / other, expected[1] / x)
+    torch.testing.assert_close(on_gpu / other, expected[2] / x)
+
+
 def test_the_direction_found_is_the_hessians_first_eigenvector(monkeypatch):
     """Of the divergence at an image, by torch's exact second derivatives."""
     settings = {"epsilon": 1.0, "power_iterations": 1, "entropy_weight": 0}
@@ -55,7 +77,7 @@ def test_the_direction_found_is_the_hessians_first_eigenvector(monkeypatch):
     hessian = torch.autograd.functional.hessian(divergence, torch.zeros(28 * 28).double())
     direction = torch.randn_like(image)
     for _ in range(50):
-        direction = module.power_iteration(image, logits, direction)
+        direction = module.power_iteration(image, logits, direction, SameDraws())
     first = torch.linalg.eigh(hessian).eigenvectors[:, -1]
     cosine = torch.cosine_similarity(direction.flatten(), first, dim=0).abs()
     assert cosine > 0.98

@@ -1,14 +1,17 @@
 """Without a GPU, on a stand-in: what is recorded is run, and replays are only counted."""
 
+import math
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from pytorch_lightning import Trainer
 
+from sgan_lab.algorithms.fixmatch import FixMatch
 from sgan_lab.algorithms.sgan import SGAN
-from sgan_lab.data.batches import SemiSupervisedBatch
+from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
 from sgan_lab.training.cuda_graph import WARM_UP, Recorded, RecordIterations
 from tests.builders import CLASSES, SHAPE, make_data
 from tests.processes import TINY, check_resumed, succeed
@@ -76,23 +79,60 @@ def test_each_kind_of_step_is_run_then_recorded_then_replayed(graphs):
     assert [kind for kind, _ in seen].count("other") == WARM_UP + 1
 
 
-def test_lightning_counts_replayed_iterations(graphs, monkeypatch):
-    monkeypatch.setattr(SGAN, "on_gpu", True)
-    iterations = WARM_UP + 4
-    sgan = SGAN(SHAPE, CLASSES, iterations, 3e-4, 1e-3, 1e-3)
+ITERATIONS = WARM_UP + 4
+
+
+def fixmatch(**settings):
+    return FixMatch(
+        image_shape=SHAPE,
+        class_names=CLASSES,
+        iterations=ITERATIONS,
+        learning_rate=1e-3,
+        learning_rate_decay=0.5,
+        weight=2.0,
+        ramp_up=1.0,
+        threshold=0.0,
+        **settings,
+    )
+
+
+ALGORITHMS = {  # and how many draws are replayed
+    "sgan": (lambda: SGAN(SHAPE, CLASSES, ITERATIONS, 3e-4, 1e-3, 1e-3), [4]),
+    "fixmatch": (fixmatch, [4]),
+    "rand_augment": (lambda: fixmatch(strong_augmentation={"rand_augment": 1}), []),
+    "colors": (lambda: fixmatch(strong_augmentation={"hue": 0.1}), [4]),
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_lightning_counts_replayed_iterations(name, graphs, monkeypatch):
+    make, draws = ALGORITHMS[name]
+    module = make()
+    monkeypatch.setattr(type(module), "on_gpu", True)
     trainer = Trainer(
-        **sgan.training_limit,
+        **module.training_limit,
         accelerator="cpu",
         logger=False,
         callbacks=[RecordIterations()],
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    trainer.fit(sgan, sgan.batches(make_data(), iterations))
-    assert trainer.global_step == iterations
-    assert graphs == [4, 4]  # draws and steps
+    trainer.fit(module, module.batches(make_data(), ITERATIONS))
+    assert trainer.global_step == ITERATIONS
+    assert graphs == [*draws, 4]
     (optimizer, *_) = trainer.optimizers
     assert {state["step"].item() for state in optimizer.state.values()} == {WARM_UP + 1}
+    if name != "sgan":  # what the replays read
+        (group,) = optimizer.param_groups
+        assert group["lr"].item() == pytest.approx(1e-3 * 2 / ITERATIONS)
+        ramped = 2 * math.exp(-5 * (1 / ITERATIONS) ** 2)
+        assert module.ramped_weight.item() == pytest.approx(ramped)
+
+
+def test_draws_with_weights_are_not_recorded():
+    data = make_data()
+    assert SemiSupervisedBatches(data, 1).is_recordable
+    assert not SemiSupervisedBatches(replace(data, balanced_batches=True), 1).is_recordable
 
 
 def test_a_draw_has_no_inputs(graphs):
@@ -119,6 +159,11 @@ MODELS = {
     "improved_sgan": ["data/augmentation=digits"],
     "feature_matching": [],
     "bad_gan": ["model.low_density_start=5", "model.density_epochs=1"],
+    "improved_pi_model": ["model.propagation_weight=1"],
+    "pi_model": ["data/augmentation=photos"],
+    "vat": ["model.entropy_weight=1"],
+    "freematch": [],  # whose draws are not recorded
+    "mean_teacher": ["trainer.precision=bf16-mixed"],
 }
 
 

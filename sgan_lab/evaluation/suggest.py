@@ -271,7 +271,8 @@ def main() -> None:
                 for path, label in found.labeled.items()
             }
         else:
-            paths = image_paths(root, root=root)
+            every = image_paths(root, root=root)
+            paths = [path for path in every if not path.is_relative_to(root / "test")]
         background = classifier.background if classifier else "white"
         channels, *size = classifier.image_shape if classifier else infer_shape(paths, background)
         images, broken = read_files(paths, size, channels, background)

@@ -143,6 +143,8 @@ def test_without_a_classifier_those_are_chosen_that_stand_for_the_most(
         pixels = torch.randint(100, 150, (8, 8), generator=generator, dtype=torch.uint8)
         pixels[:, slice(4, 8) if number < 10 else slice(4)] = 0
         Image.fromarray(pixels.numpy()).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "test").mkdir()
+    shutil.copy(tmp_path / "00.png", tmp_path / "test")
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["suggest", *map(str, arguments)])

@@ -136,13 +136,13 @@ class Data(Settings):
     num_labeled: Count | None = Field(
         description="labeled training images, the others are the unlabeled set; null for all"
     )
-    labeled_split: Literal["first", "balanced", "random", "representative"] = Field(
-        description="the first images, the first of each class, random ones of each class, or one "
-        "of each cluster of similar images"
+    labeled_split: Literal["first", "balanced", "random", "representative", "suggested"] = Field(
+        description="the first images, the first of each class, random ones of each class, one of "
+        "each cluster of similar images, or half of them random and then those that a classifier "
+        "trained on these doubts"
     )
     label_seed: Seed = Field(
-        description="of a random or representative labeled_split, num_unlabeled, test_fraction and "
-        "folds"
+        description="of a labeled_split that draws, num_unlabeled, test_fraction and folds"
     )
     labeled_list: Text | None = Field(
         ABSENT,

@@ -69,10 +69,18 @@ def find_checkpoint(path: Path, which: str | None = None) -> Path:
     return checkpoint
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command take what `find_checkpoint` finds, as `checkpoint` and `which`; and `trust`."""
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """Let a command take what `find_checkpoint` finds, as `checkpoint` and `which`; and `trust`.
+
+    Args:
+        parser: of the command.
+        nargs: "?" where the checkpoint may be left out.
+    """
     parser.add_argument(
-        "checkpoint", type=Path, help="a run folder, or checkpoints/iteration-<n>.ckpt of one"
+        "checkpoint",
+        type=Path,
+        nargs=nargs,
+        help="a run folder, or checkpoints/iteration-<n>.ckpt of one",
     )
     parser.add_argument(
         "--which",

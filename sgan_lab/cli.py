@@ -11,6 +11,7 @@ from importlib import import_module
 from sgan_lab import __version__
 from sgan_lab.errors import UserError
 from sgan_lab.signals import end_at_once, handle_signals
+from sgan_lab.terminal import printable
 
 # By subcommand: its module, whose `main` reads sys.argv, and its line of help.
 COMMANDS = {
@@ -91,4 +92,4 @@ def main() -> None:
     try:
         import_module(COMMANDS[command][0]).main()
     except (UserError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))

@@ -94,6 +94,15 @@ def pseudo_label_loss(
     return loss, confident
 
 
+def inverted_class_loss(logits: Tensor) -> Tensor:
+    """-log(1 - p), p being the probability of the most probable class.
+
+    The inverted cross-entropy of Dong and Lin 2019, MarginGAN, with that class as the label.
+    """
+    others = logits.scatter(1, logits.argmax(dim=1, keepdim=True), -torch.inf)
+    return (logits.logsumexp(dim=1) - others.logsumexp(dim=1)).mean()
+
+
 def fairness_loss(logits: Tensor, confident: Tensor, expected: Tensor) -> Tensor:
     """The cross-entropy of two class distributions with its sign turned, in nats.
 

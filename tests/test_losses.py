@@ -43,6 +43,16 @@ def test_feature_matching_loss_compares_the_means_of_batches():
     assert losses.feature_matching_loss(real, fake).item() == pytest.approx(4.5)
 
 
+def test_inverted_class_loss_is_of_the_most_probable_class():
+    softmax = LOGITS.exp() / LOGITS.exp().sum(dim=1, keepdim=True)
+    expected = -(1 - softmax.max(dim=1).values).log().mean()
+    torch.testing.assert_close(losses.inverted_class_loss(LOGITS), expected)
+    sure = torch.tensor([[200.0, 0.0]], requires_grad=True)  # 1 - p is zero in float32
+    loss = losses.inverted_class_loss(sure)
+    loss.backward()
+    assert (loss.item(), sure.grad.tolist()) == (200, [[1, -1]])
+
+
 def test_entropy_is_that_of_softmax():
     softmax = LOGITS.exp() / LOGITS.exp().sum(dim=1, keepdim=True)
     expected = -sum(p * math.log(p) for row in softmax.tolist() for p in row) / 7

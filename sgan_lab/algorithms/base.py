@@ -49,6 +49,7 @@ class Algorithm(LightningModule):
         strong_augmentation: attributes of an `Augmentation` by which the first view is changed, in
             place of those of the data; None or empty for no others.
         propagation: teaches propagated labels, if it is not None.
+        first_iteration: the one that training begins or goes on with, counted from 0.
         logit_adjustment: times the log-frequencies of classes among the labels, which are added to
             the logits in the class loss (Menon et al. 2021, Long-tail Learning via Logit
             Adjustment, equation 10).
@@ -61,6 +62,7 @@ class Algorithm(LightningModule):
     views: int = 1
     strong_augmentation: Mapping[str, float] | None = None
     propagation: LabelPropagation | None = None
+    first_iteration: int = 0
     logit_adjustment: float = 0.0
     weights: str | None = None
 
@@ -102,7 +104,7 @@ class Algorithm(LightningModule):
         batches = SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
         if self.strong_augmentation:
             batches.first_view = replace(data.augmentation, **self.strong_augmentation)
-        if self.propagation:
+        if self.propagation and self.propagation.is_on(self.first_iteration):
             batches.guesses = propagated_labels(data)
         return batches
 

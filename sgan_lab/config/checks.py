@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -183,6 +183,12 @@ def data_limits(data: dict[str, Any]) -> dict[str, Any]:
     if type(folds := data.get("folds")) is int and folds > 0:
         limits = {"data.fold": Annotated[int, Field(ge=0, le=folds - 1)]}
         return limits | data_limits(data | {"folds": None})
+    if data.get("labeled_split") == "suggested":
+        return data_limits(data | {"labeled_split": None}) | {
+            "data.labeled_list": NoneType,
+            "data.num_labeled": Annotated[int, Field(ge=2)],
+            "trainer.devices": Literal[1],  # two runs in one process
+        }
     if data.get("labeled_list") is not None:
         return {"data.num_labeled": NoneType}
     known = data_set(data)

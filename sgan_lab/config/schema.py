@@ -135,13 +135,12 @@ class Data(Settings):
     num_labeled: Count | None = key(
         "labeled training images, the others are the unlabeled set; null for all"
     )
-    labeled_split: Literal["first", "balanced", "random", "representative"] = key(
-        "the first images, the first of each class, random ones of each class, or one "
-        "of each cluster of similar images"
+    labeled_split: Literal["first", "balanced", "random", "representative", "suggested"] = key(
+        "the first images, the first of each class, random ones of each class, one of "
+        "each cluster of similar images, or half of them random and then those that a classifier "
+        "trained on these doubts"
     )
-    label_seed: Seed = key(
-        "of a random or representative labeled_split, num_unlabeled, test_fraction and folds"
-    )
+    label_seed: Seed = key("of a labeled_split that draws, num_unlabeled, test_fraction and folds")
     labeled_list: Text | None = optional(
         "file that lists the labeled images by index or file name, a line each; "
         "num_labeled must be null"
@@ -360,6 +359,16 @@ class SGAN(GAN, Discriminating):
     generator_learning_rate: Positive = key("step 4")
 
 
+class MarginGAN(SGAN):
+    """MarginGAN (Dong and Lin 2019)."""
+
+    labeled_learning_rate: Positive = key("of the classifier")
+    unlabeled_learning_rate: Positive = key("of the critic")
+    threshold: BelowOne = key(
+        "what the probability of a class must exceed to label an unlabeled image"
+    )
+
+
 class ImprovedSGAN(PropagatedLabels, SGAN):
     """The SGAN with switches for what improves it."""
 
@@ -464,6 +473,7 @@ CLASSES: dict[str, dict[str, type[Settings]]] = {
     "model": {
         "sgan_lab.algorithms.sgan.SGAN": SGAN,
         "sgan_lab.algorithms.improved_sgan.ImprovedSGAN": ImprovedSGAN,
+        "sgan_lab.algorithms.margin_gan.MarginGAN": MarginGAN,
         "sgan_lab.algorithms.feature_matching.FeatureMatching": FeatureMatching,
         "sgan_lab.algorithms.bad_gan.BadGAN": BadGAN,
         "sgan_lab.algorithms.supervised.Supervised": Supervised,

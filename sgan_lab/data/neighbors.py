@@ -27,8 +27,10 @@ def neighbor_graph(images: Tensor) -> csr_matrix:
     pixels = images.flatten(1).float().cpu().numpy()
     components = min(COMPONENTS, *pixels.shape)
     points = PCA(components, svd_solver="covariance_eigh").fit_transform(pixels)
-    graph = kneighbors_graph(points, NEIGHBORS, mode="distance", metric="cosine")
-    graph.data = np.exp(-((graph.data / graph.data.mean()) ** 2))
+    neighbors = min(NEIGHBORS, len(points) - 1)
+    graph = kneighbors_graph(points, neighbors, mode="distance", metric="cosine")
+    scale = graph.data.mean() or 1.0  # 0 where all neighbors are equal
+    graph.data = np.exp(-((graph.data / scale) ** 2))
     return graph.maximum(graph.T)
 
 

@@ -5,7 +5,7 @@ The labels of unlabeled images are dropped here: nothing can read them.
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def split_training_set(
     listed: Tensor | None = None,
     more_unlabeled: Tensor | None = None,
     balanced_batches: bool = False,
+    suggest: Callable[[Tensor, int], Sequence[int]] | None = None,
 ) -> SemiSupervisedData:
     """Hold out validation images, and keep the labels of `num_labeled` of the others only.
 
@@ -50,11 +51,13 @@ def split_training_set(
         labeled_split: "first" labels the first images of the training set (the tutorial's rule);
             "balanced" the first of each class; "random" equally many of each class, at random;
             "representative" those that stand for all, see `neighbors.representatives`, each with
-            the size of its cluster as its weight.
+            the size of its cluster as its weight; "suggested" a half as "random" does, and those
+            that `suggest` chooses. Among the latter classes are as frequent as they are doubtful,
+            so weights give each class the frequency that it has in the first half.
         batch_size: images a batch.
         num_validation: images held out, the last of each class; 0 for none.
-        label_seed: seed of "random", "representative" and `num_unlabeled`; nothing else depends on
-            it.
+        label_seed: seed of "random", "representative", the half of "suggested" and `num_unlabeled`;
+            nothing else depends on it.
         augmentation: attributes of an `Augmentation`; a number for `affine` alone, as the
             configuration was before there were others.
         classes: names of the classes to learn; labeled, validation and test images are of these
@@ -65,6 +68,8 @@ def split_training_set(
         listed: which training images are labeled, (N,), in place of `num_labeled`.
         more_unlabeled: images that never had a label, bytes (N, channels, height, width).
         balanced_batches: whether classes are equally frequent in labeled batches, in the mean.
+        suggest: given images and a number, the indices of so many that are to be labeled, too; None
+            for the first half of "suggested" alone.
 
     Raises:
         ConfigError: there are too few images, of a class or in all; or listed images are of classes
@@ -83,10 +88,9 @@ def split_training_set(
             labeled = of_classes(labeled, class_names, learned)
     validation, rest = hold_out(train, num_validation, learned)
     weights = None
-    if listed is None and labeled_split == "representative" and num_labeled is not None:
-        labeled, weights, rest = choose_representatives(rest, num_labeled, label_seed)
-    elif listed is None:
-        labeled, rest = choose_labeled(rest, num_labeled, labeled_split, label_seed, learned)
+    if listed is None:
+        how = num_labeled, labeled_split, label_seed, learned, suggest
+        labeled, weights, rest = choose_labeled(rest, *how)
     elif len(labeled.labels) < listed.sum():
         raise ConfigError("data.classes", learned, "lacks classes of images in data.labeled_list")
     unlabeled_images = rest.images
@@ -247,51 +251,46 @@ def choose_labeled(
     labeled_split: str,
     label_seed: int,
     class_names: Sequence[str],
-) -> tuple[LabeledImages, LabeledImages]:
+    suggest: Callable[[Tensor, int], Sequence[int]] | None = None,
+) -> tuple[LabeledImages, Tensor | None, LabeledImages]:
     """Choose the images that keep their labels, see `split_training_set`.
 
     Returns:
-        The labeled images, and the others.
+        The labeled images, how often each is drawn relative to the others, and the others. All are
+        drawn equally often where that is None.
 
     Raises:
         ConfigError: there are too few images, or see `first_of_each_class`.
     """
-    total = len(train.labels)
+    total, weights = len(train.labels), None
     if count is None:
         count, labeled_split = total, "first"
-    if not 1 <= count <= total:
-        raise ConfigError("data.num_labeled", count, f"must be an integer 1 to {total}")
+    most = total - (labeled_split == "representative")
+    if not 1 <= count <= most:
+        raise ConfigError("data.num_labeled", count, f"must be an integer 1 to {most}")
     if labeled_split == "first":  # slices are views: nothing is copied
-        return at(train, slice(count)), at(train, slice(count, None))
-    order = torch.arange(total)
-    if labeled_split == "random":
+        return at(train, slice(count)), None, at(train, slice(count, None))
+    chosen = torch.zeros(total, dtype=torch.bool)
+    if labeled_split == "representative":
+        from sgan_lab.data.neighbors import representatives  # a second to import
+
+        log.info("Choosing %d of %d images to label.", count, total)
+        indices, sizes = representatives(train.images, count, label_seed)
+        chosen[indices], weights = True, sizes.float()
+        return at(train, chosen), weights, at(train, ~chosen)
+    order, key, at_first = torch.arange(total), "data.num_labeled", count
+    if labeled_split != "balanced":
         order = torch.randperm(total, generator=torch.Generator().manual_seed(label_seed))
-    chosen = torch.empty(total, dtype=torch.bool)
-    chosen[order] = first_of_each_class(train.labels[order], count, class_names, "data.num_labeled")
-    return at(train, chosen), at(train, ~chosen)
-
-
-def choose_representatives(
-    train: LabeledImages, count: int, label_seed: int
-) -> tuple[LabeledImages, Tensor, LabeledImages]:
-    """Choose images that stand for all, whatever their labels are.
-
-    Returns:
-        The labeled images, the sizes of their clusters (count,), and the other images.
-
-    Raises:
-        ConfigError: there are too few images.
-    """
-    from sgan_lab.data.neighbors import representatives  # a second to import
-
-    total = len(train.labels)
-    if not 1 <= count < total:
-        raise ConfigError("data.num_labeled", count, f"must be an integer 1 to {total - 1}")
-    log.info("Choosing %d of %d images to label.", count, total)
-    chosen, sizes = representatives(train.images, count, label_seed)
-    others = torch.ones(total, dtype=torch.bool)
-    others[chosen] = False
-    return at(train, chosen), sizes.float(), at(train, others)
+    if labeled_split == "suggested":
+        key, at_first = f"half of {key}", count // 2
+    chosen[order] = first_of_each_class(train.labels[order], at_first, class_names, key)
+    if labeled_split == "suggested" and suggest:
+        frequencies = train.labels[chosen].bincount()
+        others = (~chosen).nonzero().flatten()
+        chosen[others[torch.tensor(suggest(train.images[others], count - at_first))]] = True
+        labels = train.labels[chosen]
+        weights = (frequencies / labels.bincount())[labels]
+    return at(train, chosen), weights, at(train, ~chosen)
 
 
 def first_of_each_class(labels: Tensor, count: int, class_names: Sequence[str], key: str) -> Tensor:

@@ -68,13 +68,21 @@ def find_checkpoint(path: Path, which: str | None = None) -> Path:
     return checkpoint
 
 
-def checkpoint_parser(description: str, epilog: str) -> argparse.ArgumentParser:
-    """For a command that takes what `find_checkpoint` finds: `checkpoint`, `which`; and `trust`."""
+def checkpoint_parser(
+    description: str, epilog: str, nargs: str | None = None
+) -> argparse.ArgumentParser:
+    """For a command that takes what `find_checkpoint` finds: `checkpoint`, `which`; and `trust`.
+
+    With `nargs="?"` the checkpoint may be left out.
+    """
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "checkpoint", type=Path, help="a run folder, or checkpoints/iteration-<n>.ckpt of one"
+        "checkpoint",
+        type=Path,
+        nargs=nargs,
+        help="a run folder, or checkpoints/iteration-<n>.ckpt of one",
     )
     parser.add_argument(
         "--which",

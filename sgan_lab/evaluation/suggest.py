@@ -1,8 +1,9 @@
 """Choose the pictures whose labels would help a classifier most.
 
 The command `sgan-lab suggest` takes the pictures that the classifier doubts most, and of these some
-that differ, by k-means on the network's features. It writes labels.csv, in which a person fills in
-the column `class`, and a contact sheet of the pictures. `data.labels=labels.csv` trains on it.
+that differ, by k-means on the network's features. Without a classifier it takes those that stand
+for all. It writes labels.csv, in which a person fills in the column `class`, and a contact sheet of
+the pictures. `data.labels=labels.csv` trains on it.
 """
 
 import base64
@@ -20,7 +21,14 @@ from torch import Tensor
 from sgan_lab.config.own import trusted
 from sgan_lab.data.augmentation import Augmentation
 from sgan_lab.data.containers import scale
-from sgan_lab.data.image_files import named, open_image, picture, read_files, strict_pillow
+from sgan_lab.data.image_files import (
+    infer_shape,
+    named,
+    open_image,
+    picture,
+    read_files,
+    strict_pillow,
+)
 from sgan_lab.data.image_folder import image_paths, pictures_of_table
 from sgan_lab.errors import DataError, UserError
 from sgan_lab.evaluation.checkpoint_files import checkpoint_parser, find_checkpoint
@@ -33,6 +41,7 @@ SIDE = 128  # pixels of a thumbnail
 CSV, SHEET = "labels.csv", "sheet.html"
 EXAMPLE = """\
 examples:
+  sgan-lab suggest images --output round_1
   sgan-lab suggest outputs/<date>/<time> images --labels labels.csv --output round_2
   sgan-lab suggest outputs/<date>/<time> images/unlabeled --count 20 --by entropy --output next
 """
@@ -43,15 +52,15 @@ class Suggestion(NamedTuple):
 
     Attributes:
         index: of the picture.
-        guess: its most probable class.
+        score: how much the classifier doubts; or how many pictures it stands for.
+        guess: its most probable class; empty without a classifier.
         probability: of that class.
-        score: how much the classifier doubts.
     """
 
     index: int
-    guess: str
-    probability: float
     score: float
+    guess: str = ""
+    probability: float | None = None
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -110,12 +119,32 @@ def suggest(
     return [
         Suggestion(
             index,
+            scores[index].item(),
             classifier.class_names[guesses[index]],
             probabilities[index].max().item(),
-            scores[index].item(),
         )
         for index in chosen
     ]
+
+
+def first_of_all(images: Tensor, count: int, seed: int = 0) -> list[Suggestion]:
+    """Choose images to label before there is a classifier, see `neighbors.representatives`.
+
+    Args:
+        images: bytes (N, channels, height, width).
+        count: how many are chosen at most; all where there are no more.
+        seed: of the clustering.
+
+    Returns:
+        Those that stand for the most images first.
+    """
+    from sgan_lab.data.neighbors import representatives  # a second to import
+
+    if len(images) <= count:
+        return [Suggestion(index, 1) for index in range(len(images))]
+    chosen, sizes = representatives(images, count, seed)
+    order = sizes.argsort(descending=True, stable=True)
+    return list(map(Suggestion, chosen[order].tolist(), sizes[order].tolist()))
 
 
 def different(classifier: Classifier, images: Tensor, count: int, seed: int) -> list[int]:
@@ -129,11 +158,12 @@ def different(classifier: Classifier, images: Tensor, count: int, seed: int) -> 
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     if len(images) <= count:
         return list(range(len(images)))
     values = classifier.features(scale(images))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # equal seeds, equal clusters
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters, of equal images
         clusters = KMeans(count, n_init=1, random_state=seed).fit_predict(values.numpy())
     places: dict[int, int] = {}
@@ -192,60 +222,66 @@ def write_suggestions(
         writer = csv.writer(file)
         writer.writerow(["file", "class", "guess", "probability", "score"])
         for name, each in zip(names, suggestions, strict=True):
-            numbers = [f"{each.probability:.6f}", f"{each.score:.6f}"]
+            probability = "" if each.probability is None else f"{each.probability:.6f}"
+            numbers = [probability, f"{each.score:.6g}"]
             writer.writerow([csv_cell(name), "", csv_cell(each.guess), *numbers])
         writer.writerows([csv_cell(name), csv_cell(label)] for name, label in labeled.items())
 
 
 def main() -> None:
     """Command line."""
-    parser = checkpoint_parser(__doc__, EXAMPLE)
+    parser = checkpoint_parser(__doc__, EXAMPLE, nargs="?")
     parser.add_argument("folder", type=Path, help="folder of pictures, such as data.root")
     parser.add_argument("--count", type=int, default=50, help="pictures (default: 50)")
-    parser.add_argument("--by", choices=CRITERIA, default="margin", help="measure of doubt")
+    parser.add_argument("--by", choices=CRITERIA, help="measure of doubt (default: margin)")
     parser.add_argument(
         "--labels",
         type=Path,
         help="CSV file, as data.labels: its files are left out, and kept in the new one",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of views and k-means (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of views and clusters (default: 0)")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("suggestions"),
         help="a new folder (default: %(default)s)",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # options may precede either of the two paths
+    if arguments.checkpoint is None and (arguments.by or arguments.which or arguments.trust):
+        parser.error("--by, --which and --trust need a checkpoint")
     if arguments.count < 1 or not 0 <= arguments.seed < 2**32:
         parser.error("--count must be at least 1, and --seed from 0 to 2^32 - 1")
     root, output = arguments.folder, arguments.output
-    try:
-        if output.exists():
-            raise UserError(f"{output} already exists; name a new folder with --output.")
+    if output.exists():
+        raise UserError(f"{output} already exists; name a new folder with --output.")
+    classifier, labeled = None, {}
+    if arguments.checkpoint:
         checkpoint = find_checkpoint(arguments.checkpoint, arguments.which)
         classifier = load_classifier(checkpoint, trusted(arguments.trust))
-        labeled = {}
-        if arguments.labels:
-            found = pictures_of_table(root, arguments.labels)
-            paths = found.unlabeled
-            labeled = {
-                path.relative_to(root).as_posix(): found.class_names[label]
-                for path, label in found.labeled.items()
-            }
-        else:
-            paths = image_paths(root, root=root)
-        channels, *size = classifier.image_shape
-        images, broken = read_files(paths, size, channels, classifier.background)
-        whole = [index for index in range(len(paths)) if index not in broken]
-        if not whole:
-            raise DataError(f"No unlabeled pictures that can be read in {root}.")
-        suggestions = suggest(
-            classifier, images[whole], arguments.count, arguments.by, arguments.seed
-        )
-        readable = [paths[index] for index in whole]
-        write_suggestions(suggestions, readable, labeled, root, output, classifier.background)
-    except (UserError, OSError) as error:
-        sys.exit(printable(str(error)))
+    if arguments.labels:
+        found = pictures_of_table(root, arguments.labels)
+        paths = found.unlabeled
+        labeled = {
+            path.relative_to(root).as_posix(): found.class_names[label]
+            for path, label in found.labeled.items()
+        }
+    else:
+        every = image_paths(root, root=root)
+        paths = [path for path in every if not path.is_relative_to(root / "test")]
+    background = classifier.background if classifier else "white"
+    channels, *size = classifier.image_shape if classifier else infer_shape(paths, background)
+    images, broken = read_files(paths, size, channels, background)
+    whole = [index for index in range(len(paths)) if index not in broken]
+    if not whole:
+        raise DataError(f"No unlabeled pictures that can be read in {root}.")
+    count, seed = arguments.count, arguments.seed
+    if classifier:
+        by = arguments.by or "margin"
+        suggestions = suggest(classifier, images[whole], count, by, seed)
+    else:
+        suggestions = first_of_all(images[whole], count, seed)
+    readable = [paths[index] for index in whole]
+    write_suggestions(suggestions, readable, labeled, root, output, background)
     print(printable(f"Fill in the column class of {output / CSV}; see {output / SHEET}."))
     if broken:
         first = named(paths, {min(broken): broken[min(broken)]})

@@ -12,17 +12,25 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.model_summary import ModelSummary
+from torch import Tensor
 
 from sgan_lab.algorithms.base import Algorithm
 from sgan_lab.config.files import load_config
+from sgan_lab.config.targets import nodes
 from sgan_lab.data.containers import SemiSupervisedData
 from sgan_lab.errors import ConfigError
-from sgan_lab.evaluation.checkpoint_files import iteration_of, newest_intact
+from sgan_lab.evaluation.checkpoint_files import (
+    FOLDER,
+    find_checkpoint,
+    iteration_of,
+    newest_intact,
+)
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.metrics import METRICS, single_metrics
+from sgan_lab.evaluation.suggest import suggest
 from sgan_lab.training.bfloat16 import BFloat16, check_bfloat16
 from sgan_lab.training.callbacks import Validation
 from sgan_lab.training.checkpoints import Checkpoints, check_classes
@@ -42,6 +50,8 @@ from sgan_lab.training.results import (
     run_figures,
     run_metrics,
 )
+
+FIRST = "first_half"  # folder of the run that suggests labels, in that of the run they are for
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +86,8 @@ def train_as(
     """Train by a configuration, see `train`."""
     commit = git_commit()  # now, since the checkout may change while the run trains
     prepare_process(config.num_threads)
-    pl.seed_everything(config.seed, verbose=False)
-    # Lightning would seed again by it when it connects processes, all of them alike.
-    os.environ.pop("PL_GLOBAL_SEED")
-
-    data: SemiSupervisedData = instantiate(config.data)
+    seed_all(config.seed)
+    data = load_data(config, folder, on_start)
     algorithm = build_algorithm(config, data)
     callbacks = list(instantiate(config.callbacks).values())
     callbacks.sort(key=lambda each: isinstance(each, Checkpoints))  # with the others' last states
@@ -113,6 +120,7 @@ def train_as(
         log_configuration(trainer.loggers, config)
         log.debug("Networks:\n%s", ModelSummary(algorithm, max_depth=3))
     data = data.to(trainer.strategy.root_device)
+    algorithm.first_iteration = start
     batches = algorithm.batches(data, config.sample_interval)
     if checkpoint is None:
         algorithm.prepare(data)
@@ -142,6 +150,71 @@ def train_as(
     log_results(trainer.loggers, config, data, evaluations["test"], trainer.global_step)
     finish(trainer.loggers)
     return metrics
+
+
+def seed_all(seed: int) -> None:
+    """Seed all random number generators."""
+    pl.seed_everything(seed, verbose=False)
+    # Lightning would seed again by it when it connects processes, all of them alike.
+    os.environ.pop("PL_GLOBAL_SEED")
+
+
+def load_data(
+    config: DictConfig, folder: Path, on_start: Callable[[Callable[[], int], int], None]
+) -> SemiSupervisedData:
+    """The data of a configuration; where labels are suggested, by a first run with half of them.
+
+    That run is in the folder `FIRST` of the run folder. It is not run again where it has finished.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        on_start: see `train`.
+    """
+    if config.data.get("labeled_split") != "suggested":
+        return instantiate(config.data)
+
+    def choose(images: Tensor, count: int) -> list[int]:
+        first = first_config(config, folder, count)
+        if not (folder / FIRST / "metrics.json").is_file():
+            log.info("A first classifier is trained on %d labels.", first.data.num_labeled)
+            (folder / FIRST).mkdir(exist_ok=True)
+            OmegaConf.save(first, folder / FIRST / "config.yaml")
+            train_as(first, folder / FIRST, on_start)
+            seed_all(config.seed)  # as where it is not run
+        log.info("Choosing %d of %d images to label, too.", count, len(images))
+        classifier = load_classifier(find_checkpoint(folder / FIRST), trusted_networks(config))
+        found = suggest(classifier, images, count, seed=config.data.label_seed)
+        return [each.index for each in found]
+
+    # Not by Hydra's call, which would wrap each error of the first run.
+    return instantiate(config.data, _partial_=True)(suggest=choose)
+
+
+def first_config(config: DictConfig, folder: Path, count: int) -> DictConfig:
+    """The configuration of the run that suggests labels.
+
+    Args:
+        config: of the run that they are for.
+        folder: of that run.
+        count: labels that it suggests.
+
+    Raises:
+        ConfigError: it would leave no checkpoint in its folder.
+    """
+    first = config.copy()
+    first.data.labeled_split = "random"
+    first.data.num_labeled -= count
+    for key, value in nodes(OmegaConf.to_container(config)):
+        is_place = key.startswith(("logger.", "callbacks.")) and isinstance(value, str)
+        if is_place and Path(value).is_relative_to(folder):
+            place = folder / FIRST / Path(value).relative_to(folder)
+            OmegaConf.update(first, key, str(place))
+    places = [each.get("dirpath") for each in first.callbacks.values()]
+    if str(folder / FIRST / FOLDER) not in places:
+        allowed = "must have checkpoint, in the run folder, for data.labeled_split=suggested"
+        raise ConfigError("callbacks", list(first.callbacks), allowed)
+    return first
 
 
 def build_algorithm(config: DictConfig, data: SemiSupervisedData) -> Algorithm:
@@ -210,7 +283,11 @@ def newest_checkpoint(
     folder = next((each.folder for each in callbacks if isinstance(each, Checkpoints)), None)
     checkpoint = newest_intact(folder) if folder else None
     if checkpoint:  # anybody may have written the file and its checksum
-        trusted = [str(config.model.get("discriminator")).split(".")[0]]  # named by the user
-        trained = load_classifier(checkpoint, trusted).class_names
+        trained = load_classifier(checkpoint, trusted_networks(config)).class_names
         check_classes(checkpoint, trained, class_names)
     return checkpoint
+
+
+def trusted_networks(config: DictConfig) -> list[str]:
+    """The package of the network that the user has named."""
+    return [str(config.model.get("discriminator")).split(".")[0]]

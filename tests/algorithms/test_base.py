@@ -36,6 +36,7 @@ SCALARS = {
     "freematch": ["unlabeled/loss", "unlabeled/confident", "unlabeled/threshold"],
     "improved_pi_model": ["unlabeled/loss"],
     "vat": ["unlabeled/loss", "unlabeled/entropy"],
+    "margin_gan": ["unlabeled/loss", "unlabeled/real_loss", "generator/loss"],
     "improved_sgan": ["unlabeled/real_loss", "unlabeled/fake_loss", "generator/loss"],
 }
 

@@ -22,6 +22,7 @@ SETTINGS = {
     "bad_gan": ["model.low_density_weight=0"],  # it would act later
     "sgan": ["model.generator_channels=8"],
     "improved_sgan": ["model.generator_channels=8"],
+    "margin_gan": ["model.generator_channels=8"],
 }
 
 

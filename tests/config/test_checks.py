@@ -94,6 +94,15 @@ OTHER_GROUPS = [
     ),
     (["data.labeled_list=list.txt"], "data.num_labeled=100: must be null"),
     (
+        ["data.labeled_split=suggested", "data.num_labeled=null"],
+        "data.num_labeled=None: must be an integer >= 2",
+    ),
+    (
+        ["data.labeled_split=suggested", "data.labeled_list=list.txt"],
+        "data.labeled_list=list.txt: must be null",
+    ),
+    (["data.labeled_split=suggested", "trainer=ddp"], "trainer.devices=2: must be one of 1"),
+    (
         ["data=image_folder", "data.root=x", "data.test_fraction=1"],
         "data.test_fraction=1: must be a number > 0 and < 1",
     ),

@@ -205,3 +205,35 @@ def test_folds_are_parts_with_the_frequencies_of_the_whole():
     message = "data.folds=21: must be at most 20, the labeled images of the largest class"
     with pytest.raises(ConfigError, match=message):
         fold_test(labels, 21, 0, seed=1)
+
+
+def test_suggested_labels_leave_the_classes_as_frequent_as_in_the_first_half():
+    """The labels asked for are the first 9 of one class and one of another, of equal images."""
+    pixels = torch.arange(60, dtype=torch.uint8).view(-1, 1, 1, 1)
+    train = LabeledImages(pixels, torch.arange(3).repeat(20))
+    asked = []
+
+    def suggest(images, count):
+        asked.append((images.flatten().tolist(), count))
+        labels = images.flatten() % 3
+        return [*(labels == 2).nonzero().flatten()[:9], (labels == 1).nonzero().flatten()[0]]
+
+    data = split_training_set(
+        train, train, "abc", 19, "suggested", 2, label_seed=4, suggest=suggest
+    )
+    first = split_training_set(train, train, "abc", 9, "random", 2, label_seed=4)
+    alone = split_training_set(train, train, "abc", 19, "suggested", 2, label_seed=4)
+    assert torch.equal(alone.labeled.images, first.labeled.images)
+    assert asked == [(first.unlabeled_images.flatten().tolist(), 10)]
+    labeled, others = (
+        each.flatten().tolist() for each in (data.labeled.images, data.unlabeled_images)
+    )
+    assert {*first.labeled.images.flatten().tolist()} < {*labeled}
+    assert sorted([*labeled, *others]) == list(range(60))
+    assert data.labeled.labels.bincount().tolist() == [3, 4, 12]
+    assert data.label_frequencies.tolist() == pytest.approx([1 / 3] * 3)
+    with pytest.raises(ConfigError, match=r"half of data\.num_labeled=2: must be at least the num"):
+        split_training_set(train, train, "abc", 5, "suggested", 2, suggest=suggest)
+    with pytest.raises(ConfigError, match=r"data\.num_labeled=61: must be an integer 1 to 60"):
+        split_training_set(train, train, "abc", 61, "suggested", 2, suggest=suggest)
+    assert len(asked) == 1

@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import re
+import shutil
 import sys
 from math import log
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sgan_lab.errors import UserError
 from sgan_lab.evaluation.classifier import Classifier
 from sgan_lab.evaluation.suggest import disagreement, main, suggest
 from tests.builders import read_folder
@@ -95,6 +97,8 @@ def test_what_is_suggested_can_be_filled_in_and_trained_on(
             main()
         except SystemExit as exit_:
             return exit_.code
+        except UserError as error:
+            return str(error)
 
     message = run("--by", "disagreement")
     assert message.startswith(f"1 of 5 pictures are left out: {root / 'broken.png'}")
@@ -131,3 +135,39 @@ def test_what_is_suggested_can_be_filled_in_and_trained_on(
     assert run() == f"{output} already exists; name a new folder with --output."
     assert (output / "labels.csv").read_bytes() == before
     assert run("--count", 0) == 2
+
+
+def test_without_a_classifier_those_are_chosen_that_stand_for_the_most(
+    tmp_path, monkeypatch, capsys
+):
+    """Ten pictures that light their left half and six that light the right one."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(16):
+        pixels = torch.randint(100, 150, (8, 8), generator=generator, dtype=torch.uint8)
+        pixels[:, slice(4, 8) if number < 10 else slice(4)] = 0
+        Image.fromarray(pixels.numpy()).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "test").mkdir()
+    shutil.copy(tmp_path / "00.png", tmp_path / "test")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["suggest", *map(str, arguments)])
+        main()
+        folder = tmp_path / "next"
+        with (folder / "labels.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        sheet = (folder / "sheet.html").read_text()
+        shutil.rmtree(folder)
+        return rows, sheet
+
+    output = ["--output", tmp_path / "next"]
+    first, second = rows = run("--count", 2, tmp_path, *output)[0]
+    assert (first["score"], second["score"]) == ("10", "6")
+    assert first["file"] < "10.png" <= second["file"]
+    assert {row[name] for row in rows for name in ("class", "guess", "probability")} == {""}
+    rows, sheet = run(tmp_path, *output)
+    assert len(rows) == 16
+    assert "similar" in sheet
+    assert "%" not in re.sub('base64,[^"]*|<style>.*</style>', "", sheet, flags=re.DOTALL)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--by", "entropy", *output)
+    assert "--by, --which and --trust need a checkpoint" in capsys.readouterr().err

@@ -159,6 +159,7 @@ MODELS = {
     "improved_sgan": ["data/augmentation=digits"],
     "feature_matching": [],
     "bad_gan": ["model.low_density_start=5", "model.density_epochs=1"],
+    "margin_gan": [],
     "improved_pi_model": ["model.propagation_weight=1"],
     "pi_model": ["data/augmentation=photos"],
     "vat": ["model.entropy_weight=1"],

@@ -3,15 +3,18 @@
 import csv
 import json
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
 
+from sgan_lab.algorithms import base
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
 from sgan_lab.evaluation.checksums import damage
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.evaluation.metrics import METRICS
+from sgan_lab.report.runs import read_runs
 from tests.steps import cut, train_here
 
 pytestmark = pytest.mark.slow
@@ -64,6 +67,46 @@ def test_a_metric_that_does_not_exist_cannot_be_watched(tmp_path):
     arguments = ["+callbacks=early_stopping", "callbacks.early_stopping.monitor=validation/acuracy"]
     with pytest.raises(ConfigError, match="monitor=validation/acuracy: must be one of validation/"):
         train_here(tmp_path, *arguments, "data.num_validation=100")
+
+
+SUGGESTED = ["model=pi_model", "iterations=6", "sample_interval=3", "data.num_labeled=41"]
+SUGGESTED += ["data.labeled_split=suggested", "model.propagation_weight=1"]
+
+
+def test_a_first_run_suggests_labels_and_is_not_run_again(tmp_path, monkeypatch):
+    """Resumed within either run, and after both; the first is as a run with random labels."""
+    propagated = Mock(wraps=base.propagated_labels)
+    monkeypatch.setattr(base, "propagated_labels", propagated)
+    whole, first, random = tmp_path / "whole", tmp_path / "whole/first_half", tmp_path / "random"
+    expected = train_here(whole, *SUGGESTED)
+    half = ["data.num_labeled=20", "data.labeled_split=random"]
+    alone = train_here(random, *SUGGESTED, *half)
+    assert (expected["num_labeled"], alone["num_labeled"]) == (41, 20)
+    assert json.loads((first / "metrics.json").read_text())["test_loss"] == alone["test_loss"]
+    names = [{path.name for path in each.glob("*[!0-9]")} for each in (first, random, whole)]
+    assert names[0] == names[1] == names[2] - {"first_half"}  # besides event files
+    (whole / "run.log").touch()
+    assert list(read_runs([tmp_path]).index) == [whole]  # the first is no run of its own there
+
+    in_first = tmp_path / "in_first"
+    cut(first, in_first / "first_half", 3)
+    propagated.reset_mock()
+    for copy, calls in (
+        (in_first, 1),  # at the start of the second
+        (cut(whole, tmp_path / "in_second", 3), 1),
+        (cut(whole, tmp_path / "after", 6), 1),
+    ):
+        assert train_here(copy, *SUGGESTED)["test_loss"] == expected["test_loss"]
+        assert propagated.call_count == calls
+        before, after = ((each / "metrics.json").stat() for each in (first, copy / "first_half"))
+        assert (before.st_mtime_ns == after.st_mtime_ns) == (copy != in_first)
+
+
+def test_the_run_that_suggests_needs_a_checkpoint_in_its_folder(tmp_path):
+    elsewhere = f"callbacks.checkpoint.dirpath={tmp_path / 'elsewhere'}"
+    with pytest.raises(ConfigError, match=r"callbacks=\[.*must have checkpoint, in the run folder"):
+        train_here(tmp_path / "run", *SUGGESTED, elsewhere)
+    assert not (tmp_path / "run" / "first_half").exists()
 
 
 def test_lightning_refuses_in_one_line(tmp_path):

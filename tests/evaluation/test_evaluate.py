@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from sgan_lab.data.containers import LabeledImages, scale
+from sgan_lab.errors import UserError
 from sgan_lab.evaluation import plots
 from sgan_lab.evaluation.checkpoint_files import checkpoints
 from sgan_lab.evaluation.classifier import load_classifier
@@ -61,10 +62,10 @@ def test_worst_are_the_most_confident_errors():
 
 def fail_main(monkeypatch, *arguments):
     """The message of a command that must fail."""
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(UserError) as caught:
         run_main(monkeypatch, *arguments)
-    assert "\n" not in caught.value.code
-    return caught.value.code
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.fixture

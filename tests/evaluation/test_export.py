@@ -134,9 +134,9 @@ def test_errors_are_one_line(checkpoint, tmp_path, monkeypatch):
     def fail(output):
         arguments = ["export", str(checkpoint), "--format", "onnx", "--output", str(output)]
         monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(ExportError) as caught:
             main()
-        return caught.value.code
+        return str(caught.value)
 
     message = fail(tmp_path / "absent" / "new.onnx")
     assert message.endswith("new.onnx cannot be written: No such file or directory.")

@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from sgan_lab.data.containers import scale
+from sgan_lab.errors import UserError
 from sgan_lab.evaluation import generate
 from sgan_lab.evaluation.checkpoint_files import find_checkpoint
 from sgan_lab.evaluation.generate import (
@@ -77,6 +78,8 @@ def test_a_checkpoint_generates_what_its_model_did(tmp_path, monkeypatch, capsys
             main()
         except SystemExit as exit_:
             return exit_.code
+        except UserError as error:
+            return str(error)
 
     monkeypatch.setattr(generate, "COMPARED", 50)
     assert run_generate("--interpolate") is None
@@ -112,6 +115,6 @@ def test_a_checkpoint_generates_what_its_model_did(tmp_path, monkeypatch, capsys
 def test_a_model_without_a_generator_is_one_line(baseline_run, monkeypatch, tmp_path):
     arguments = ["generate", str(baseline_run), "--output", str(tmp_path / "new")]
     monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit, match=r"has no generator: its model is Supervised\."):
+    with pytest.raises(UserError, match=r"has no generator: its model is Supervised\."):
         main()
     assert not (tmp_path / "new").exists()

@@ -249,6 +249,8 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()  # options may precede either of the two paths
     if arguments.checkpoint is None and (arguments.by or arguments.which or arguments.trust):
         parser.error("--by, --which and --trust need a checkpoint")
+    if arguments.folder.suffix == ".ckpt" or (arguments.folder / "config.yaml").exists():
+        parser.error(f"name the folder of the pictures after the run {arguments.folder}")
     if arguments.count < 1 or not 0 <= arguments.seed < 2**32:
         parser.error("--count must be at least 1, and --seed from 0 to 2^32 - 1")
     root, output = arguments.folder, arguments.output

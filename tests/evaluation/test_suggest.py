@@ -171,3 +171,7 @@ def test_without_a_classifier_those_are_chosen_that_stand_for_the_most(
     with pytest.raises(SystemExit):
         run(tmp_path, "--by", "entropy", *output)
     assert "--by, --which and --trust need a checkpoint" in capsys.readouterr().err
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(SystemExit):
+        run(tmp_path, *output)
+    assert f"the folder of the pictures after the run {tmp_path}" in capsys.readouterr().err

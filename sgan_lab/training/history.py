@@ -64,7 +64,7 @@ class History(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Raise a NonFiniteLossError: no checkpoint is written of training that has diverged."""
+        """Raise a NonFiniteLossError, so that training which diverged leaves no checkpoint."""
         self._check_finite(trainer, self._interval_start)
 
     def on_train_batch_end(
@@ -75,7 +75,7 @@ class History(Callback):
         self._rows.append(torch.stack([outputs[name] for name in self.names]))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Read an interval back, check it and log it; NonFiniteLossError where it has diverged."""
+        """Read an interval back and log it; one that diverged raises a NonFiniteLossError."""
         self._read_back()
         start, last = self._interval_start, len(self.values)
         self.interval_ends.append(last)

@@ -20,7 +20,7 @@ class Interruption(Callback):
         self.received: int | None = None
 
     def receive(self, signal_number: int, _: FrameType | None) -> None:
-        """Handle a signal; Interrupted where it is SIGINT, and not the first one."""
+        """Handle a signal; a second SIGINT raises Interrupted."""
         if self.received and signal_number == signal.SIGINT:
             raise Interrupted(signal_number)
         self.received = self.received or signal_number

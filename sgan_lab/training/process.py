@@ -16,10 +16,10 @@ from sgan_lab.training.checkpoints import random_states, set_random_states
 
 
 def prepare_process(num_threads: int | None) -> None:
-    """Set this process up for training, with so many CPU threads of torch.
+    """Set this process up for training with so many CPU threads of torch.
 
-    None is for the CPUs of a Slurm job, which may see those of the whole node, elsewhere for
-    torch's choice.
+    None takes the CPUs of a Slurm job, which may see those of the whole node, and elsewhere what
+    torch chooses.
     """
     keep_freed_memory()
     threading.excepthook = report_thread_error

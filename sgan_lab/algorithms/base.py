@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
-from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
 from sgan_lab.algorithms.schedules import linear_decay, ramp_up
 from sgan_lab.data.batches import SemiSupervisedBatch, SemiSupervisedBatches
 from sgan_lab.data.containers import SemiSupervisedData
@@ -48,7 +47,6 @@ class Algorithm(LightningModule):
         views: of the unlabeled images in a batch, see `SemiSupervisedBatch`.
         strong_augmentation: attributes of an `Augmentation` by which the first view is changed, in
             place of those of the data; None or empty for no others.
-        propagation: teaches propagated labels, if it is not None.
         first_iteration: the one that training begins or goes on with, counted from 0.
         logit_adjustment: times the log-frequencies of classes among the labels, which are added to
             the logits in the class loss (Menon et al. 2021, Long-tail Learning via Logit
@@ -61,7 +59,6 @@ class Algorithm(LightningModule):
     unlabeled_batches: int = 1
     views: int = 1
     strong_augmentation: Mapping[str, float] | None = None
-    propagation: LabelPropagation | None = None
     first_iteration: int = 0
     logit_adjustment: float = 0.0
     weights: str | None = None
@@ -104,8 +101,6 @@ class Algorithm(LightningModule):
         batches = SemiSupervisedBatches(data, sample_interval, self.unlabeled_batches, self.views)
         if self.strong_augmentation:
             batches.first_view = replace(data.augmentation, **self.strong_augmentation)
-        if self.propagation and self.propagation.is_on(self.first_iteration):
-            batches.guesses = propagated_labels(data)
         return batches
 
     def learn_frequencies(self, data: SemiSupervisedData) -> None:
@@ -113,9 +108,6 @@ class Algorithm(LightningModule):
         least = 1 / len(data.labeled.labels)  # of a class without labels
         offsets = self.logit_adjustment * data.label_frequencies.clamp(min=least).log()
         self.logit_offsets = offsets if self.logit_adjustment else None
-        alignment = getattr(self, "alignment", None)
-        if alignment and data.balanced_batches:
-            alignment.give(data.label_frequencies)
 
     def class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits (N, classes) with labels (N,), adjusted."""
@@ -160,10 +152,9 @@ class Algorithm(LightningModule):
     def step_kind(self) -> Hashable:
         """What the coming training step depends on besides its batch and the tensors of the module.
 
-        A CUDA graph is recorded for each value, see `training.cuda_graph`. Here it is whether the
-        step has the loss of propagated labels.
+        A CUDA graph is recorded for each value, see `training.cuda_graph`. Here there is none.
         """
-        return self.propagation is not None and self.propagation.is_on(self.global_step)
+        return None
 
 
 class GAN(Algorithm):

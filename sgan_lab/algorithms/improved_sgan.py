@@ -1,20 +1,18 @@
 """The SGAN with improvements of later papers, each a switch. With all of them off it is `SGAN`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from sgan_lab import losses
-from sgan_lab.algorithms.alignment import DistributionAlignment
 from sgan_lab.algorithms.averaging import RunningAverage
 from sgan_lab.algorithms.base import accuracy
-from sgan_lab.algorithms.propagation import LabelPropagation
+from sgan_lab.algorithms.consistency import Consistency
 from sgan_lab.algorithms.sgan import SGAN, logged
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 
-class ImprovedSGAN(SGAN):
+class ImprovedSGAN(Consistency, SGAN):
     """The SGAN's steps with other losses, in one update of the discriminator or three.
 
     Args:
@@ -25,19 +23,14 @@ class ImprovedSGAN(SGAN):
         label_smoothing: s in the target 1 - s of real images (the same, section 3.4).
         consistency_weight: of the Pi-model's loss, by which two views of the unlabeled images
             agree, the target without dropout (Laine and Aila 2017, algorithm 1); the
-            real-or-fake loss has weight 1.
-        distribution_alignment: whether the targets of that loss have the class frequencies of the
-            labels, see `DistributionAlignment`.
-        class_frequencies: of these targets, in place of the labels'.
+            real-or-fake loss has weight 1. For its targets and the view that learns see
+            `Consistency`.
         unlabeled_batches: unlabeled batches with each labeled one.
         averaging_rate: the classifier is a running average of the discriminator that moves this /
             iterations of the way at each iteration; None for the discriminator itself.
         learning_rate_decay: fraction of training, at its end, in which the learning rates fall
             linearly to zero.
-        propagation_weight: of the loss by which propagated labels are taught in the real step, see
-            `LabelPropagation`; 0 for none.
-        propagation_end: fraction of training, at its start, with that loss.
-        training: see `SGAN`.
+        training: see `Consistency` and `SGAN`.
     """
 
     def __init__(
@@ -47,26 +40,15 @@ class ImprovedSGAN(SGAN):
         feature_matching: bool = False,
         label_smoothing: float = 0.0,
         consistency_weight: float = 0.0,
-        distribution_alignment: bool = False,
-        class_frequencies: Sequence[float] | None = None,
         unlabeled_batches: int = 1,
         averaging_rate: float | None = None,
         learning_rate_decay: float = 0.0,
-        propagation_weight: float = 0.0,
-        propagation_end: float = 0.5,
         **training: Any,
     ) -> None:
         super().__init__(**training)
         self.unlabeled_batches = unlabeled_batches
         self.learning_rate_decay = learning_rate_decay
         self.views = 2 if consistency_weight else 1
-        self.alignment = None
-        if distribution_alignment or class_frequencies:
-            num_classes = len(self.hparams.class_names)
-            self.alignment = DistributionAlignment(num_classes, class_frequencies)
-        if propagation_weight:
-            num_iterations = propagation_end * self.hparams.iterations
-            self.propagation = LabelPropagation(propagation_weight, num_iterations)
         self.averaged_discriminator = averaging_rate and RunningAverage(
             self.discriminator, rate=averaging_rate / self.hparams.iterations
         )

@@ -5,56 +5,29 @@ Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning, algorithm
 With a gradient in both, the loss has the same gradient in the mean as twice this one's.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sgan_lab import losses
-from sgan_lab.algorithms.alignment import DistributionAlignment
 from sgan_lab.algorithms.base import SemiSupervisedClassifier
-from sgan_lab.algorithms.propagation import LabelPropagation
+from sgan_lab.algorithms.consistency import Consistency
 from sgan_lab.data.batches import SemiSupervisedBatch
 
 
-class PiModel(SemiSupervisedClassifier):
+class PiModel(Consistency, SemiSupervisedClassifier):
     """The classifier is its own teacher.
 
     Args:
         target_dropout: whether the pass for the target has dropout too, as in the paper.
-        distribution_alignment: whether the targets have the labels' class frequencies, see
-            `DistributionAlignment`.
-        class_frequencies: of the targets, in place of the labels'.
-        strong_augmentation: of the view that learns, see `Algorithm`.
-        propagation_weight: of the loss by which propagated labels are taught, see
-            `LabelPropagation`; 0 for none.
-        propagation_end: fraction of training, at its start, with that loss.
-        training: see `SemiSupervisedClassifier`.
+        training: see `Consistency` and `SemiSupervisedClassifier`.
     """
 
     views = 2
 
-    def __init__(
-        self,
-        *,
-        target_dropout: bool = True,
-        distribution_alignment: bool = False,
-        class_frequencies: Sequence[float] | None = None,
-        strong_augmentation: Mapping[str, float] | None = None,
-        propagation_weight: float = 0.0,
-        propagation_end: float = 0.5,
-        **training: Any,
-    ) -> None:
+    def __init__(self, *, target_dropout: bool = True, **training: Any) -> None:
         super().__init__(**training)
-        self.strong_augmentation = strong_augmentation
-        self.alignment = None
-        if distribution_alignment or class_frequencies:
-            num_classes = len(self.hparams.class_names)
-            self.alignment = DistributionAlignment(num_classes, class_frequencies)
-        if propagation_weight:
-            num_iterations = propagation_end * self.hparams.iterations
-            self.propagation = LabelPropagation(propagation_weight, num_iterations)
 
     def labeled_logits_and_unlabeled_loss(
         self, batch: SemiSupervisedBatch

@@ -225,9 +225,6 @@ class Model(Settings):
 
 LOGIT_ADJUSTMENT = "times log frequency of the label's class, in the class loss; 1 for rare classes"
 WEIGHTS = "file of torchvision's weights that discriminator=resnet18 begins with; null for none"
-CLASS_FREQUENCIES = (
-    "of the targets, a number a class; null for the labels' where targets are aligned"
-)
 
 
 class Discriminating(Model):
@@ -281,24 +278,28 @@ class PseudoLabel(Classifier):
     threshold: BelowOne = key("what the probability of a class must exceed to label an image")
 
 
-class PropagatedLabels(Settings):
-    """Labels that are propagated along a graph of neighbors (Iscen et al. 2019)."""
+class Consistency(Settings):
+    """Two views of an image have equal classes, perhaps at first those of propagated labels."""
 
+    distribution_alignment: bool = optional(
+        "consistency targets with the labels' class frequencies"
+    )
+    class_frequencies: list[Positive] | None = optional(
+        "of the targets, a number a class; null for the labels' where targets are aligned"
+    )
+    strong_augmentation: Augmentation = optional(
+        "of the view that learns, in place of data.augmentation's of the same names"
+    )
     propagation_weight: Weight = optional(
         "of the loss by which propagated labels are taught; 0 for none"
     )
     propagation_end: Fraction = optional("first fraction of the iterations, with that loss")
 
 
-class PiModel(PropagatedLabels, Classifier):
+class PiModel(Consistency, Classifier):
     """The Pi-model (Laine and Aila 2017)."""
 
     target_dropout: bool = optional("in the pass whose classes are the targets")
-    distribution_alignment: bool = optional("targets with the labels' class frequencies")
-    class_frequencies: list[Positive] | None = optional(CLASS_FREQUENCIES)
-    strong_augmentation: Augmentation = optional(
-        "of the view that learns, in place of data.augmentation's of the same names"
-    )
 
 
 class FixMatch(PiModel):
@@ -369,7 +370,7 @@ class MarginGAN(SGAN):
     )
 
 
-class ImprovedSGAN(PropagatedLabels, SGAN):
+class ImprovedSGAN(Consistency, SGAN):
     """The SGAN with switches for what improves it."""
 
     joint_update: bool = optional(
@@ -378,10 +379,6 @@ class ImprovedSGAN(PropagatedLabels, SGAN):
     feature_matching: bool = optional("the generator matches mean features of real images")
     label_smoothing: BelowOne = optional("the target of the real step is 1 minus this")
     consistency_weight: Weight = optional("of the Pi-model's loss in the real step")
-    distribution_alignment: bool = optional(
-        "consistency targets with the labels' class frequencies"
-    )
-    class_frequencies: list[Positive] | None = optional(CLASS_FREQUENCIES)
     unlabeled_batches: Batches = optional("in the real step, with each labeled one")
     averaging_rate: Positive | None = optional(
         "the classifier moves this / iterations of the way each iteration; "

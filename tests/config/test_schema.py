@@ -120,12 +120,15 @@ def test_every_key_has_a_meaning_and_no_other_passes(kind):
 
 
 def arguments_of(made):
-    """The arguments of a class by name, with those that it hands on to its base."""
-    parameters = dict(inspect.signature(made).parameters)
-    rest = [name for name, each in parameters.items() if each.kind is each.VAR_KEYWORD]
-    for name in rest:
-        del parameters[name]
-        parameters = arguments_of(made.__base__) | parameters
+    """The arguments of a class by name, with those that it hands on to its bases."""
+    parameters = {}
+    for each in (each for each in made.__mro__ if "__init__" in vars(each)):
+        own = dict(inspect.signature(each).parameters)
+        rest = [name for name, argument in own.items() if argument.kind is argument.VAR_KEYWORD]
+        parameters = own | parameters
+        if not rest:
+            break
+        del parameters[rest[0]]
     return parameters
 
 

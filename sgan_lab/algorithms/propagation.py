@@ -2,7 +2,7 @@
 
 Zhou et al. 2003, Learning with Local and Global Consistency. As targets of a network: Iscen et al.
 2019, Label Propagation for Deep Semi-supervised Learning; they look for neighbors in the network's
-features. Here they are looked for in the pixels, so that the guesses precede training.
+features. Here they are looked for in the images' edges, so that the guesses precede training.
 """
 
 import logging

@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sgan_lab.algorithms import propagation
 from sgan_lab.algorithms.pi_model import PiModel
 from sgan_lab.algorithms.propagation import LabelPropagation, propagated_labels
+from sgan_lab.data import neighbors
 from sgan_lab.data.containers import LabeledImages
-from sgan_lab.data.neighbors import NEIGHBORS
 from tests.builders import SHAPE, digits, make_data
 from tests.steps import make_step, train_here
 
@@ -20,8 +20,8 @@ def plain_propagation(points, labels, num_classes):
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     distances = 1 - points @ points.T
     np.fill_diagonal(distances, np.inf)
-    neighbors = distances <= np.sort(distances)[:, NEIGHBORS - 1, None]
-    weights = np.where(neighbors, np.exp(-((distances / distances[neighbors].mean()) ** 2)), 0)
+    are_near = distances <= np.sort(distances)[:, neighbors.NEIGHBORS - 1, None]
+    weights = np.where(are_near, np.exp(-((distances / distances[are_near].mean()) ** 2)), 0)
     weights = np.maximum(weights, weights.T)
     degrees = weights.sum(axis=1)
     graph = weights / np.sqrt(np.outer(degrees, degrees))
@@ -41,8 +41,9 @@ def plain_propagation(points, labels, num_classes):
 def test_labels_are_propagated_as_in_the_papers():
     data = digits(50, "balanced", 8)
     data = replace(data, unlabeled_images=data.unlabeled_images[:300])
-    images = torch.cat([data.labeled.images, data.unlabeled_images]).flatten(1).double().numpy()
-    points = PCA(50).fit_transform(images)
+    images = torch.cat([data.labeled.images, data.unlabeled_images])
+    histograms = neighbors.orientation_histograms(images).double().numpy()
+    points = PCA(neighbors.COMPONENTS).fit_transform(histograms)
     labels = np.append(data.labeled.labels.numpy(), [-1] * 300)
     assert propagated_labels(data).tolist() == plain_propagation(points, labels, 10).tolist()
 

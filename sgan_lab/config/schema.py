@@ -231,7 +231,7 @@ class Discriminating(Model):
     """A model whose discriminator can be chosen."""
 
     discriminator: Literal[tuple(DISCRIMINATORS)] | Dotted = optional(
-        "strided: the tutorial's network; pooling: a better classifier, slower; for "
+        "strided: the tutorial's network; pooling, wide_pooling: better classifiers, slower; for "
         "color images conv9, conv13, wide_resnet and resnet18; or the dotted name of a class of "
         "your own"
     )

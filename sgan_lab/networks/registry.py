@@ -18,6 +18,7 @@ LEAST_SIDE = 4  # pixels of an image's height and width, of all networks
 DISCRIMINATORS = {
     "strided": "sgan_lab.networks.tutorial.Discriminator",
     "pooling": "sgan_lab.networks.pooling.PoolingDiscriminator",
+    "wide_pooling": "sgan_lab.networks.pooling.WidePoolingDiscriminator",
     "mlp": "sgan_lab.networks.mlp.MLPDiscriminator",
     "conv9": "sgan_lab.networks.conv9.Conv9Discriminator",
     "conv13": "sgan_lab.networks.conv13.Conv13Discriminator",

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sgan_lab.networks.layers import Dropout, SameConv2d, SameConvTranspose2d
-from sgan_lab.networks.pooling import PoolingDiscriminator
+from sgan_lab.networks.pooling import PoolingDiscriminator, WidePoolingDiscriminator
 from sgan_lab.networks.tutorial import Discriminator, Generator
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 15, 22), (3, 4, 4)]
@@ -102,9 +102,14 @@ def test_networks_follow_the_image_shape(shape):
         assert discriminator.features(images).shape == (2, last.shape[1])
 
 
-def test_pooling_discriminator_is_its_definition():
-    network = PoolingDiscriminator((3, 9, 14), num_classes=4).double().eval()
+@pytest.mark.parametrize(
+    ("network_class", "channels"),
+    [(PoolingDiscriminator, [16, 32, 64]), (WidePoolingDiscriminator, [32, 64, 128])],
+)
+def test_pooling_discriminator_is_its_definition(network_class, channels):
+    network = network_class((3, 9, 14), num_classes=4).double().eval()
     *convolutions, weight, bias = [each.detach() for each in network.parameters()]
+    assert [len(offset) for offset in convolutions[1::2]] == channels
     images = torch.rand(2, 3, 9, 14, dtype=torch.float64) * 2 - 1
     x = images
     for kernel, offset, padding in zip(

@@ -205,8 +205,6 @@ class SemiSupervisedClassifier(Algorithm):
     such algorithms by one protocol (github.com/brain-research/realistic-ssl-evaluation).
 
     Args:
-        image_shape: (channels, height, width) of an image.
-        class_names: a name for each label; kept in checkpoints for those who use the classifier.
         iterations: length of training.
         learning_rate: of Adam.
         learning_rate_decay: fraction of training, at its end, in which the learning rate falls
@@ -214,28 +212,27 @@ class SemiSupervisedClassifier(Algorithm):
         weight: of the unlabeled loss, after the ramp-up.
         ramp_up: fraction of training, at its start, in which the weight rises.
         unlabeled_batches: unlabeled batches with each labeled one.
-        discriminator: name of the network, see `networks.registry`.
         logit_adjustment: see `Algorithm`.
         weights: see `Algorithm`.
+        network: see `Algorithm`.
     """
 
     automatic_optimization = False
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        class_names: Sequence[str],
+        *,
         iterations: int,
         learning_rate: float,
         learning_rate_decay: float,
         weight: float,
         ramp_up: float,
         unlabeled_batches: int = 1,
-        discriminator: str = "strided",
         logit_adjustment: float = 0.0,
         weights: str | None = None,
+        **network: Any,
     ) -> None:
-        super().__init__(image_shape, class_names, discriminator)
+        super().__init__(**network)
         self.logit_adjustment = logit_adjustment
         self.weights = weights
         self.learning_rate_decay = learning_rate_decay

@@ -4,7 +4,6 @@ Dong and Lin 2019, MarginGAN: Adversarial Training in Semi-Supervised Learning
 (github.com/DJjjjhao/MarginGAN).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,8 +30,6 @@ class MarginGAN(SGAN):
     program logs 0.9 and 0.1 times, but follows the sum, as here.
 
     Args:
-        image_shape: (channels, height, width) of an image.
-        class_names: a name for each label; kept in checkpoints for those who use the classifier.
         threshold: in [0, 1); what the probability of a class must exceed to label an unlabeled
             image; 0 in the program.
         training: see `SGAN`; the labeled learning rate is the classifier's, the unlabeled one the
@@ -42,17 +39,11 @@ class MarginGAN(SGAN):
         critic: a network of the discriminator's kind with one logit, that of "real".
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        class_names: Sequence[str],
-        *,
-        threshold: float,
-        discriminator: str = "strided",
-        **training: Any,
-    ) -> None:
-        super().__init__(image_shape, class_names, discriminator=discriminator, **training)
-        self.critic = make_discriminator(discriminator, image_shape, 1)
+    def __init__(self, *, threshold: float, **training: Any) -> None:
+        super().__init__(**training)
+        self.critic = make_discriminator(
+            self.hparams.discriminator, self.hparams.image_shape, num_classes=1
+        )
 
     def training_step(self, batch: SemiSupervisedBatch, _: int) -> dict[str, Tensor]:
         """One iteration; returns its losses and the accuracy on the labeled batch."""

@@ -1,6 +1,6 @@
 """The supervised baseline: the SGAN's discriminator trained on the labeled images alone."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -15,28 +15,25 @@ class Supervised(Algorithm):
     """The classifier that the SGAN is compared with (GANs in Action, chapter 7).
 
     Args:
-        image_shape: (channels, height, width) of an image.
-        class_names: a name for each label; kept in checkpoints for those who use the classifier.
         epochs: passes over the labeled images.
         learning_rate: of Adam.
-        discriminator: name of the network, see `networks.registry`.
         logit_adjustment: see `Algorithm`.
         weights: see `Algorithm`.
+        network: see `Algorithm`.
     """
 
     in_epochs = True
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        class_names: Sequence[str],
+        *,
         epochs: int,
         learning_rate: float,
-        discriminator: str = "strided",
         logit_adjustment: float = 0.0,
         weights: str | None = None,
+        **network: Any,
     ) -> None:
-        super().__init__(image_shape, class_names, discriminator)
+        super().__init__(**network)
         self.logit_adjustment = logit_adjustment
         self.weights = weights
         self.mean_loss = MeanMetric()

@@ -11,7 +11,7 @@ from tests.builders import CLASSES, SHAPE, make_data
 def test_epoch_values_are_means_over_its_images(tmp_path):
     """Learning rate ~0 and no dropout: the epoch's mean equals that over the labeled set."""
     data = make_data(num_labeled=20, batch_size=8)
-    model = Supervised(SHAPE, CLASSES, epochs=2, learning_rate=1e-30)
+    model = Supervised(image_shape=SHAPE, class_names=CLASSES, epochs=2, learning_rate=1e-30)
     model.discriminator.layers[6].p = 0
     history = History(None)
     trainer = Trainer(
@@ -36,6 +36,8 @@ def test_epoch_values_are_means_over_its_images(tmp_path):
 
 
 def test_optimizer_is_kerass_adam():
-    optimizer = Supervised(SHAPE, CLASSES, epochs=1, learning_rate=1e-3).configure_optimizers()
+    optimizer = Supervised(
+        image_shape=SHAPE, class_names=CLASSES, epochs=1, learning_rate=1e-3
+    ).configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["eps"]) == (1e-3, 1e-7)

@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 def make_model(name):
     if name == "sgan":
         return SGAN(SHAPE, CLASSES, 7, 3e-4, 1e-3, 1e-3)
-    return Supervised(SHAPE, CLASSES, epochs=3, learning_rate=1e-3)
+    return Supervised(image_shape=SHAPE, class_names=CLASSES, epochs=3, learning_rate=1e-3)
 
 
 class Signal(Callback):

@@ -63,7 +63,7 @@ from tests.builders import CLASSES, SHAPE, make_data
 set_rank(0)
 prepare_process(num_threads=1)
 data = make_data()
-module = Supervised(SHAPE, CLASSES, epochs=1, learning_rate=1e-3)
+module = Supervised(image_shape=SHAPE, class_names=CLASSES, epochs=1, learning_rate=1e-3)
 options = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
 trainer = pl.Trainer(accelerator="cpu", **dict.fromkeys(options, False), **module.training_limit)
 trainer.fit(module, module.batches(data, 1))

@@ -11,7 +11,6 @@ import warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import entropy
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
@@ -22,7 +21,6 @@ from sgan_lab.data.neighbors import neighbor_graph
 SPREADING = 0.99  # alpha of Zhou et al.
 STEPS = 100
 BALANCING_STEPS = 20
-KEPT = 0.8  # of the guesses, the most certain ones
 NO_GUESS = -1
 
 log = logging.getLogger(__name__)
@@ -32,7 +30,8 @@ class LabelPropagation:
     """Teaches a classifier the propagated labels of the unlabeled images at the start of training.
 
     Consistency training alone may give all images of one kind, such as sevens with a bar, to the
-    class that the classifier takes them for at first. Among their neighbors are other sevens.
+    class that the classifier takes them for at first. Among their neighbors are other sevens. Such
+    guesses are among the least certain ones, so none is left out.
 
     Args:
         weight: of the loss; that on labeled images has weight 1.
@@ -66,8 +65,8 @@ def propagated_labels(data: SemiSupervisedData) -> Tensor:
         data: with N unlabeled images.
 
     Returns:
-        Labels (N,); `NO_GUESS` for the least certain fifth, by the entropy of the class
-        probabilities. The classes are about as frequent as among the labels.
+        Labels (N,); `NO_GUESS` for images that no label reaches. The classes are about as frequent
+        as among the labels.
     """
     images = torch.cat([data.labeled.images, data.unlabeled_images])
     log.info("Labels are propagated to %d images.", len(data.unlabeled_images))
@@ -85,9 +84,7 @@ def propagated_labels(data: SemiSupervisedData) -> Tensor:
     weights = None if data.label_weights is None else data.label_weights.cpu()
     counts = np.bincount(labels[:num_labeled], weights)[spreading.classes_]
     probabilities = balanced(probabilities, counts / counts.sum())
-    entropies = entropy(probabilities, axis=1)
-    is_certain = is_reached & (entropies <= np.quantile(entropies, KEPT))
-    guesses = np.where(is_certain, spreading.classes_[probabilities.argmax(axis=1)], NO_GUESS)
+    guesses = np.where(is_reached, spreading.classes_[probabilities.argmax(axis=1)], NO_GUESS)
     return torch.from_numpy(guesses).to(data.unlabeled_images.device)
 
 

@@ -138,7 +138,7 @@ OTHER_GROUPS = [
     ),
     (["data=image_folder", "data.root=x", "data.image_size=[3,28]"], "each an integer 4 to 4096"),
     (
-        ["experiment=best", "model=improved_pi_model"],
+        ["experiment=best_with_gan", "model=improved_pi_model"],
         "model.generator_channels=64: is no key of PiModel. There are discriminator, iterations,",
     ),
     (

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from sgan_lab.algorithms import base
+from sgan_lab.algorithms import consistency
 from sgan_lab.errors import ConfigError, UserError
 from sgan_lab.evaluation.checkpoint_files import checkpoints, newest_intact
 from sgan_lab.evaluation.checksums import damage
@@ -75,8 +75,8 @@ SUGGESTED += ["data.labeled_split=suggested", "model.propagation_weight=1"]
 
 def test_a_first_run_suggests_labels_and_is_not_run_again(tmp_path, monkeypatch):
     """Resumed within either run, and after both; the first is as a run with random labels."""
-    propagated = Mock(wraps=base.propagated_labels)
-    monkeypatch.setattr(base, "propagated_labels", propagated)
+    propagated = Mock(wraps=consistency.propagated_labels)
+    monkeypatch.setattr(consistency, "propagated_labels", propagated)
     whole, first, random = tmp_path / "whole", tmp_path / "whole/first_half", tmp_path / "random"
     expected = train_here(whole, *SUGGESTED)
     half = ["data.num_labeled=20", "data.labeled_split=random"]

@@ -152,7 +152,7 @@ class Algorithm(LightningModule):
     def step_kind(self) -> Hashable:
         """What the coming training step depends on besides its batch and the tensors of the module.
 
-        A CUDA graph is recorded for each value, see `training.cuda_graph`. Here there is none.
+        A CUDA graph is recorded for each value, see `training.cuda_graph`. Here it is nothing else.
         """
         return None
 

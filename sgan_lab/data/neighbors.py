@@ -55,7 +55,7 @@ def orientation_histograms(images: Tensor) -> Tensor:
     """
     down, right = torch.gradient(gray(images.float()), dim=(2, 3))
     bins = torch.arange(ORIENTATIONS).view(-1, 1, 1)
-    distances = torch.atan2(down, right) * ORIENTATIONS / math.pi - bins
+    distances = torch.atan2(down, right) * ORIENTATIONS / math.pi - bins  # equal by half turns
     distances = (distances - ORIENTATIONS * (distances / ORIENTATIONS).round()).abs()
     edges = torch.hypot(down, right) * (1 - distances).clamp(min=0)
     rows, columns = (cell_windows(side) for side in images.shape[2:])

@@ -175,18 +175,6 @@ class GAN(Algorithm):
         """Images of the generator in inference mode: running averages, unchanged."""
         return self.inferred(self.generator, noise)
 
-    @contextmanager
-    def frozen_discriminator(self) -> Iterator[None]:
-        """No gradients for the discriminator's weights within."""
-        trained = [weight for weight in self.discriminator.parameters() if weight.requires_grad]
-        for weight in trained:
-            weight.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for weight in trained:
-                weight.requires_grad_(True)
-
     def on_train_start(self) -> None:
         """Take the optimizers.
 
@@ -278,6 +266,20 @@ class SemiSupervisedClassifier(Algorithm):
     def configure_optimizers(self) -> Optimizer:
         """Adam with Keras's epsilon."""
         return keras_adam(self.discriminator, self.hparams.learning_rate)
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """No gradients for the weights of networks within."""
+    weights = [weight for network in networks for weight in network.parameters()]
+    trained = [weight for weight in weights if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

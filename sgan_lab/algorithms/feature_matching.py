@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from sgan_lab import losses
 from sgan_lab.algorithms.averaging import RunningAverage
-from sgan_lab.algorithms.base import GAN, accuracy
+from sgan_lab.algorithms.base import GAN, accuracy, frozen
 from sgan_lab.data.batches import SemiSupervisedBatch
 from sgan_lab.data.containers import SemiSupervisedData, scale
 from sgan_lab.networks.registry import GENERATORS
@@ -123,7 +123,7 @@ class FeatureMatching(GAN):
     def generator_step(self, real_images: Tensor) -> dict[str, Tensor]:
         """Move the generator towards images with the features of real ones in the mean."""
         # The discriminator's normalized weights are computed once for both kinds of images.
-        with self.frozen_discriminator(), parametrize.cached():
+        with frozen(self.discriminator), parametrize.cached():
             real_features = self.discriminator.features(real_images)
             fake_images = self.generator(self.noise(len(real_images)))
             fake_features = self.discriminator.features(fake_images)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sgan_lab import losses
 from sgan_lab.algorithms.averaging import RunningAverage
-from sgan_lab.algorithms.base import accuracy
+from sgan_lab.algorithms.base import accuracy, frozen
 from sgan_lab.algorithms.consistency import Consistency
 from sgan_lab.algorithms.sgan import SGAN, logged
 from sgan_lab.data.batches import SemiSupervisedBatch
@@ -123,7 +123,7 @@ class ImprovedSGAN(Consistency, SGAN):
 
     def matching_step(self, noise: Tensor, real_images: Tensor) -> Tensor:
         """Step 4 towards images with the mean features of real ones."""
-        with self.frozen_discriminator():
+        with frozen(self.discriminator):
             loss = losses.feature_matching_loss(
                 self.discriminator.features(real_images),
                 self.discriminator.features(self.generator(noise)),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sgan_lab import losses
-from sgan_lab.algorithms.base import accuracy, keras_adam
+from sgan_lab.algorithms.base import accuracy, frozen, keras_adam
 from sgan_lab.algorithms.sgan import SGAN, logged
 from sgan_lab.data.batches import SemiSupervisedBatch
 from sgan_lab.networks.registry import make_discriminator
@@ -78,7 +78,7 @@ class MarginGAN(SGAN):
 
     def generator_step(self, images: Tensor) -> Tensor:
         """Move the generator of these images, and only it."""
-        with self.frozen_discriminator():
+        with frozen(self.discriminator, self.critic):
             logits = self.discriminator(images)
             margin_loss = losses.class_loss(logits, logits.argmax(dim=1))
             loss = losses.real_loss(self.critic(images)) + margin_loss

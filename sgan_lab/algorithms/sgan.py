@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sgan_lab import losses
-from sgan_lab.algorithms.base import GAN, accuracy, keras_adam
+from sgan_lab.algorithms.base import GAN, accuracy, frozen, keras_adam
 from sgan_lab.data.batches import SemiSupervisedBatch
 from sgan_lab.networks.registry import SGAN_GENERATORS
 
@@ -82,7 +82,7 @@ class SGAN(GAN):
 
     def generator_step(self, noise: Tensor) -> Tensor:
         """Step 4: move the generator, and only it, towards images that are called real."""
-        with self.frozen_discriminator():
+        with frozen(self.discriminator):
             loss = losses.real_loss(self.discriminator(self.generator(noise)))
             self.update(loss, self.generator_optimizer)
         return loss.detach()

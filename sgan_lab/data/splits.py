@@ -29,7 +29,7 @@ def split_training_set(
     batch_size: int,
     num_validation: int = 0,
     label_seed: int = 0,
-    augmentation: Mapping[str, Any] | float = 0,
+    augmentation: Mapping[str, Any] | None = None,
     classes: Sequence[str | int] | None = None,
     unlabeled_classes: Sequence[str | int] | None = None,
     num_unlabeled: int | None = None,
@@ -58,8 +58,7 @@ def split_training_set(
         num_validation: images held out, the last of each class; 0 for none.
         label_seed: seed of "random", "representative", the half of "suggested" and `num_unlabeled`;
             nothing else depends on it.
-        augmentation: attributes of an `Augmentation`; a number for `affine` alone, as the
-            configuration was before there were others.
+        augmentation: attributes of an `Augmentation`; None for no changes.
         classes: names of the classes to learn; labeled, validation and test images are of these
             only. None for all. Labels number them in the order of `class_names`.
         unlabeled_classes: names of the classes of the unlabeled images, which are all images of
@@ -108,9 +107,7 @@ def split_training_set(
         if missing:
             names = ", ".join(learned[label] for label in missing)
             log.warning("The %s set has no image of class %s.", part, names)
-    if not isinstance(augmentation, Mapping):
-        augmentation = {"affine": augmentation}
-    changes = Augmentation(**augmentation)
+    changes = Augmentation(**(augmentation or {}))
     names = tuple(learned)
     parts = labeled, unlabeled_images, test, validation
     return SemiSupervisedData(*parts, names, batch_size, changes, weights, balanced_batches)

@@ -9,13 +9,17 @@ from tests.steps import make_sgan, make_step
 STRONG = {"strong_augmentation": {"cutout": 1.0}}
 
 
-@pytest.mark.parametrize("algorithm", [FixMatch, ImprovedSGAN])
-def test_the_view_that_learns_is_the_strongly_augmented_one(algorithm, monkeypatch):
-    if algorithm is FixMatch:
-        module, _ = make_step(FixMatch, monkeypatch, threshold=0.9, **STRONG)
-    else:
-        module = make_sgan(ImprovedSGAN, consistency_weight=3, **STRONG)
-    data = make_data()
+def fixmatch(monkeypatch):
+    return make_step(FixMatch, monkeypatch, threshold=0.9, **STRONG)[0]
+
+
+def improved_sgan(_):
+    return make_sgan(ImprovedSGAN, consistency_weight=3, **STRONG)
+
+
+@pytest.mark.parametrize("make", [fixmatch, improved_sgan])
+def test_the_view_that_learns_is_the_strongly_augmented_one(make, monkeypatch):
+    module, data = make(monkeypatch), make_data()
     (batch,) = module.batches(data, 1)
     strong, weak = batch.unlabeled_images.chunk(2)
     images = {image.numpy().tobytes() for image in scale(data.unlabeled_images)}

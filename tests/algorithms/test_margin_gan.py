@@ -76,3 +76,10 @@ def test_iterations_are_the_papers():
     for ours, expected in zip(module.generator.buffers(), averages, strict=True):
         if ours.is_floating_point():
             torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_the_generators_step_computes_no_gradients_of_the_other_networks():
+    module = make_sgan(MarginGAN, threshold=THRESHOLD)
+    module.generator_step(module.generator(module.noise(8)))
+    others = [*module.discriminator.parameters(), *module.critic.parameters()]
+    assert all(weight.grad is None for weight in others)

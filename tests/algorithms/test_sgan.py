@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 
+from sgan_lab.algorithms.base import frozen
 from sgan_lab.algorithms.improved_sgan import ImprovedSGAN
 from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.data.batches import SemiSupervisedBatches
@@ -68,7 +69,7 @@ def test_learning_rates_drive_their_steps(sgan):
 
 
 def test_the_discriminator_is_trained_again_after_an_error_in_the_generators_step(sgan):
-    with pytest.raises(RuntimeError), sgan.frozen_discriminator():
+    with pytest.raises(RuntimeError), frozen(sgan.discriminator):
         raise RuntimeError
     assert all(weight.requires_grad for weight in sgan.discriminator.parameters())
 

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from pytorch_lightning.plugins import Precision
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn.utils.parametrize import is_parametrized
 
 from sgan_lab.algorithms.base import Algorithm
-from sgan_lab.algorithms.sgan import SGAN
+from sgan_lab.algorithms.vat import VAT
 from sgan_lab.errors import ConfigError
 from sgan_lab.networks.layers import KERNEL, SameConvTranspose2d, same_padding
 
@@ -21,8 +22,10 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 def check_bfloat16(algorithm: Algorithm, device: torch.device) -> None:
     """Raise a ConfigError unless `BFloat16` trains an algorithm well, and faster than without."""
     reason = None
-    if not isinstance(algorithm, SGAN):
-        reason = f"is for the SGANs, not for {type(algorithm).__name__}"
+    if isinstance(algorithm, VAT):
+        reason = "is not for VAT, whose small changes of an image it rounds away"
+    elif any(map(is_parametrized, algorithm.modules())):
+        reason = "is not for weight-normalized networks, such as mlp and conv9"
     elif device.type != "cpu":
         reason = "is for CPUs; trainer.precision=bf16-mixed is for GPUs"
     elif not torch.cpu._is_avx512_bf16_supported():  # nothing public knows it in torch 2.6

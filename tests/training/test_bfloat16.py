@@ -10,11 +10,12 @@ from sgan_lab.algorithms.sgan import SGAN
 from sgan_lab.errors import ConfigError
 from sgan_lab.evaluation.classifier import load_classifier
 from sgan_lab.networks.layers import SameConvTranspose2d
+from sgan_lab.networks.registry import make_discriminator
 from sgan_lab.training.bfloat16 import BFloat16, MatrixConvTranspose2d, check_bfloat16
 from tests.builders import digits, make_data
 from tests.steps import cut, make_sgan, train_here
 
-BF16 = ["trainer.precision=bf16", "model.generator_channels=32", "sample_interval=6"]
+BF16, FLOAT32 = "trainer.precision=bf16", "trainer.precision=32-true"
 
 
 @pytest.fixture
@@ -33,29 +34,47 @@ def test_transposed_convolution_as_matrix_products(size):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("discriminator", ["strided", "pooling"])
-def test_gradients_are_near_those_of_float32(discriminator):
-    sgan, plugin = make_sgan(discriminator=discriminator), BFloat16()
-    for layer in sgan.modules():
+def check_gradients(module, loss, least):
+    """Gradients of a loss in bfloat16 have at least this cosine with those in float32."""
+    plugin = BFloat16()
+    for layer in module.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # each precision draws its own
-    plugin.convert_module(sgan)
-    noise, gradients, kinds = sgan.noise(8), [], set()
-    sgan.apply(lambda layer: layer.register_forward_hook(lambda *each: kinds.add(each[2].dtype)))
+    plugin.convert_module(module)
+    gradients, kinds = [], set()
+    module.apply(lambda layer: layer.register_forward_hook(lambda *each: kinds.add(each[2].dtype)))
     for context in (plugin.val_step_context, plugin.train_step_context):
         kinds.clear()
-        sgan.zero_grad()
+        module.zero_grad()
         torch.manual_seed(0)
         with context():
-            loss = losses.real_loss(sgan.discriminator(sgan.generator(noise)))
-        loss.backward()
+            value = loss()
+        value.backward()
         # The biases before batch normalization have no gradients but roundings.
-        gradients.append([weight.grad for weight in sgan.parameters() if weight.dim() > 1])
+        gradients.append([weight.grad for weight in module.parameters() if weight.dim() > 1])
     assert kinds == {torch.float32, torch.bfloat16}
     for expected, ours in zip(*gradients, strict=True):
         assert ours.dtype == torch.float32
-        assert torch.cosine_similarity(ours.flatten(), expected.flatten(), 0) > 0.97
+        assert torch.cosine_similarity(ours.flatten(), expected.flatten(), 0) > least
         assert not torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("discriminator", ["strided", "pooling"])
+def test_gradients_are_near_those_of_float32(discriminator):
+    sgan = make_sgan(discriminator=discriminator)
+    noise = sgan.noise(8)
+    check_gradients(
+        sgan, lambda: losses.real_loss(sgan.discriminator(sgan.generator(noise))), least=0.97
+    )
+
+
+@pytest.mark.parametrize("discriminator", ["wide_pooling", "wide_resnet", "conv13", "resnet18"])
+def test_gradients_of_networks_for_photos_are_near_those_of_float32(discriminator):
+    torch.manual_seed(0)
+    network = make_discriminator(discriminator, (3, 32, 32), num_classes=4)
+    images, labels = torch.rand(16, 3, 32, 32) * 2 - 1, torch.arange(16) % 4
+    module = nn.ModuleDict({"discriminator": network})
+    check_gradients(module, lambda: losses.class_loss(network(images), labels), least=0.85)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +98,13 @@ def test_a_step_moves_float32_weights(algorithm, settings):
 
 
 @pytest.mark.usefixtures("has_bfloat16")
-def test_a_run_is_resumed_bit_for_bit_and_tested_in_float32(tmp_path):
-    whole = tmp_path / "whole"
-    metrics = train_here(whole, *BF16, "iterations=12")
+@pytest.mark.parametrize("model", [["model.generator_channels=32"], ["model=mean_teacher"]])
+def test_a_run_is_resumed_bit_for_bit_and_tested_in_float32(tmp_path, model):
+    whole, settings = tmp_path / "whole", [*model, "iterations=12", "sample_interval=6"]
+    metrics = train_here(whole, *settings, BF16)
     cut_short = cut(whole, tmp_path / "cut", 6)
-    train_here(cut_short, *BF16, "iterations=12")
-    train_here(tmp_path / "float32", *BF16, "iterations=12", "trainer.precision=32-true")
+    train_here(cut_short, *settings, BF16)
+    train_here(tmp_path / "float32", *settings, FLOAT32)
     folders = (whole, cut_short, tmp_path / "float32")
     ended, resumed, in_float32 = (
         torch.load(each / "checkpoints" / "iteration-12.ckpt", weights_only=True)
@@ -100,15 +120,29 @@ def test_a_run_is_resumed_bit_for_bit_and_tested_in_float32(tmp_path):
     logits = load_classifier(whole / "checkpoints" / "iteration-12.ckpt").logits(data.images)
     accuracy = (logits.argmax(1) == data.labels).float().mean().item()
     assert json.loads((whole / "metrics.json").read_text()) == metrics
-    assert metrics["test_accuracy"] == pytest.approx(accuracy, abs=1e-9)
+    assert metrics["test_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+@pytest.mark.usefixtures("has_bfloat16")
+def test_the_baseline_learns_nearly_the_same_weights(tmp_path):
+    weights = []
+    for precision in (BF16, FLOAT32):
+        train_here(tmp_path / precision, "model=supervised", "model.epochs=1", precision)
+        (checkpoint,) = (tmp_path / precision / "checkpoints").glob("iteration-*.ckpt")
+        weights.append(torch.load(checkpoint, weights_only=True)["state_dict"])
+    name = "discriminator.layers.0.weight"
+    assert not torch.equal(weights[0][name], weights[1][name])
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=0.01)
 
 
 def test_what_cannot_train_in_bfloat16_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     with pytest.raises(ConfigError, match=r"trainer.precision=bf16: needs a CPU with AVX512-BF16"):
-        train_here(tmp_path, *BF16)
-    with pytest.raises(ConfigError, match="is for the SGANs, not for PiModel; give 32-true"):
-        train_here(tmp_path, "model=pi_model", BF16[0])
+        train_here(tmp_path, BF16)
+    with pytest.raises(ConfigError, match=r"is not for VAT, .* rounds away; give 32-true"):
+        train_here(tmp_path, "model=vat", BF16)
+    with pytest.raises(ConfigError, match="is not for weight-normalized networks, such as mlp"):
+        train_here(tmp_path, "model=supervised", "model.discriminator=mlp", BF16)
     assert not (tmp_path / "checkpoints").exists()
     with pytest.raises(ConfigError, match=r"is for CPUs; trainer.precision=bf16-mixed is for GPUs"):
         check_bfloat16(make_sgan(), torch.device("cuda"))

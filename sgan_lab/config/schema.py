@@ -432,7 +432,7 @@ class Trainer(Settings):
     }
 
     precision: Literal["32-true", "bf16", "bf16-mixed"] = optional(
-        "of the arithmetic; bf16: for SGANs on CPUs with AVX512-BF16; bf16-mixed: for GPUs"
+        "of the arithmetic; bf16: for CPUs with AVX512-BF16; bf16-mixed: for GPUs"
     )
 
 

@@ -271,8 +271,7 @@ class SemiSupervisedClassifier(Algorithm):
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """No gradients for the weights of networks within."""
-    weights = [weight for network in networks for weight in network.parameters()]
-    trained = [weight for weight in weights if weight.requires_grad]
+    trained = [each for network in networks for each in network.parameters() if each.requires_grad]
     for weight in trained:
         weight.requires_grad_(False)
     try:

@@ -108,9 +108,8 @@ def split_training_set(
             names = ", ".join(learned[label] for label in missing)
             log.warning("The %s set has no image of class %s.", part, names)
     changes = Augmentation(**(augmentation or {}))
-    names = tuple(learned)
-    parts = labeled, unlabeled_images, test, validation
-    return SemiSupervisedData(*parts, names, batch_size, changes, weights, balanced_batches)
+    parts = labeled, unlabeled_images, test, validation, tuple(learned)
+    return SemiSupervisedData(*parts, batch_size, changes, weights, balanced_batches)
 
 
 def draw(images: Tensor, count: int, seed: int) -> Tensor:
